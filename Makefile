@@ -1,0 +1,45 @@
+# The developer's loop; every target does what set-up it needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    := outputs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help:  ## What there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## A virtual environment with everything in it
+
+# torch goes in first: without a CUDA device the constraints' version brings the CPU build where one is offered.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## Prepare, train, simulate and evaluate the synthetic market; writes outputs/demo/report.html
+	$(BIN)/python train.py experiment=demo
+	$(BIN)/python simulate.py run=$(RUN)
+	$(BIN)/python evaluate.py run=$(RUN)
+	@echo
+	@echo "made:  prepared/ (order flow, tokens), $(RUN)/checkpoints, $(RUN)/simulation, $(RUN)/evaluation"
+	@echo "look:  $(RUN)/report.html"
+	@echo "next:  python train.py data=lobster data.path=DIR_OR_ZIP experiment=small"
+
+test: setup  ## The tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+lint: setup  ## Style, and that the packages keep to their floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+bench: setup  ## Speed of the exchange and of rollouts, against baselines in the same run
+	$(BIN)/python -m mars_lmm.bench exchange
+	$(BIN)/python -m mars_lmm.bench rollout --books 16
+
+clean:  ## Remove everything that was made
+	rm -rf $(VENV) outputs prepared build *.egg-info

@@ -1,0 +1,1 @@
+"""The configuration files; Hydra finds them through this package once it is installed."""

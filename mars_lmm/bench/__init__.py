@@ -1,0 +1,1 @@
+"""Benches: each measures one speed and prints one JSON object."""

@@ -1,0 +1,193 @@
+"""Orders per second through the exchange, with a snapshot after each, against the reference book.
+
+The stream is random and busy: 51.5 % passive limit orders, 38.5 % cancels, 10 % marketable limit orders, some
+940 live orders a book. Both sides execute the same messages; generation and compilation are not timed.
+"""
+
+import argparse
+import sys
+from statistics import median
+from time import perf_counter
+
+import numba
+import numpy as np
+
+from mars_lmm.market.book import empty_books
+from mars_lmm.market.cpu import MATCHING
+from mars_lmm.market.exchange import Exchange
+from mars_lmm.market.reference import ReferenceBook
+from mars_lmm.market.types import (
+    BACKGROUND,
+    CANCEL,
+    DEPTH,
+    LIMIT,
+    LIVE_ORDERS,
+    NO_PRICE,
+    NUM_ORDER_COLUMNS,
+    NUM_REPORT_COLUMNS,
+    NUM_TRADE_COLUMNS,
+    OLDEST_FIRST,
+    ORDER_ID,
+    SELL,
+    SIZE,
+)
+
+LIVE = 940
+PASSIVE, CANCELS = 0.515, 0.385
+MAX_ORDER_SIZE = 100
+MEAN_DISTANCE = 25  # ticks between a passive order and the other side's touch
+NUM_ORDERS, NUM_TICKS, BASE_PRICE = 2048, 8192, 10_000
+CHUNK = 4096  # messages a call: a stream in steady state reuses its memory
+REFERENCE_MESSAGES = 100_000
+REPEATS = 3
+
+best, execute, level_size, view = MATCHING.best, MATCHING.execute, MATCHING.level_size, MATCHING.view
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Add the options of this bench."""
+    parser.add_argument("--books", type=int, default=1, help="books in lockstep (default: %(default)s)")
+    parser.add_argument(
+        "--messages", type=int, default=2_000_000, help="messages over all books (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=["cpu"], default="cpu")
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Measure, check that both sides agree, and return the figures."""
+    if args.books < 1 or args.messages < args.books:
+        raise SystemExit("--books must be at least 1 and --messages at least one a book")
+    steps = args.messages // args.books
+    _say(f"generating {args.books} x {steps} messages")
+    streams = np.stack([random_stream(seed, LIVE + steps) for seed in range(args.books)])
+    opening, messages = streams[:, :LIVE], streams[:, LIVE:]
+    exchange = Exchange(empty_books(args.books, NUM_ORDERS, NUM_TICKS, BASE_PRICE))
+    for b in range(args.books):
+        exchange.run(opening[b], b)
+
+    _say("checking the first messages against the reference")
+    checked = min(steps, REFERENCE_MESSAGES)
+    check_agreement(exchange.copy(), opening[0], messages[0, :checked])
+
+    _say("timing")
+    seconds = _time_lockstep(exchange, messages) if args.books > 1 else _time_stream(exchange, messages[0])
+    reference_seconds = _time_reference(opening[0], messages[0, :checked])
+    rate, reference_rate = args.books * steps / seconds, checked / reference_seconds
+    return {
+        "messages_per_second": round(rate),
+        "reference_messages_per_second": round(reference_rate),
+        "ratio": round(rate / reference_rate, 1),
+        "books": args.books,
+        "device": args.device,
+        "messages": args.books * steps,
+        "reference_messages": checked,
+        "depth": DEPTH,
+        "live_orders": round(exchange.state.header[:, LIVE_ORDERS].mean()),
+    }
+
+
+def random_stream(seed: int, num: int) -> np.ndarray:
+    """A random order stream int64[num, NUM_ORDER_COLUMNS]; the first LIVE orders open the book."""
+    rng = np.random.default_rng(seed)
+    orders = np.empty((num, NUM_ORDER_COLUMNS), np.int64)
+    distance = 1 + rng.exponential(MEAN_DISTANCE, num).astype(np.int64)
+    books = empty_books(1, NUM_ORDERS, NUM_TICKS, BASE_PRICE)
+    _generate(books, rng.random(num), rng.integers(0, 2, num), distance, rng.random(num), orders)
+    return orders
+
+
+@numba.njit
+def _generate(books, draws, sides, distances, fractions, orders):
+    """Make each order with the book at hand: what is passive, marketable or live depends on it."""
+    book = view(books, 0)
+    report = np.empty(NUM_REPORT_COLUMNS, np.int64)
+    trades = np.empty((NUM_ORDERS, NUM_TRADE_COLUMNS), np.int64)
+    for i in range(orders.shape[0]):
+        side = sides[i]
+        touch = best(book, 1 - side)
+        kind, order_id = LIMIT, i
+        if i < LIVE or draws[i] < PASSIVE:
+            if touch == NO_PRICE:
+                touch = BASE_PRICE + NUM_TICKS // 2
+            price = touch + (distances[i] if side == SELL else -distances[i])
+            size = 1 + int(fractions[i] * MAX_ORDER_SIZE)
+        elif draws[i] < PASSIVE + CANCELS:
+            kind, price, size = CANCEL, 0, 0
+            slot = int(fractions[i] * NUM_ORDERS)
+            while book.orders[slot, SIZE] == 0:  # a free slot
+                slot = (slot + 1) % NUM_ORDERS
+            order_id = book.orders[slot, ORDER_ID]
+        else:
+            # Larger orders while more orders live than wanted, so that their number stays put.
+            price = touch
+            size = level_size(book, 1 - side, touch)
+            if book.header[LIVE_ORDERS] <= LIVE:
+                size = 1 + int(fractions[i] * size)
+        execute(book, kind, side, price, size, order_id, BACKGROUND, OLDEST_FIRST, report, trades)
+        orders[i] = (kind, side, price, size, order_id, BACKGROUND)
+
+
+def check_agreement(exchange: Exchange, opening: np.ndarray, messages: np.ndarray):
+    """Assert that the exchange and the reference report, trade and show the same."""
+    stream = exchange.run(messages, snapshots=True)
+    reference = _reference_book(opening)
+    trades = []
+    for i, message in enumerate(messages.tolist()):
+        report, new = reference.execute(*message)
+        trades += new
+        assert tuple(stream.reports[i].tolist()) == report, f"message {i}: reports differ"
+        assert np.array_equal(stream.snapshots[i], reference.snapshot()), f"message {i}: snapshots differ"
+    assert [tuple(trade) for trade in stream.trades.tolist()] == trades, "trades differ"
+
+
+def _time_stream(exchange: Exchange, messages: np.ndarray) -> float:
+    def once(exchange):
+        for start in range(0, len(messages), CHUNK):
+            exchange.run(messages[start : start + CHUNK], snapshots=True)
+
+    return _median_seconds(exchange, once)
+
+
+def _time_lockstep(exchange: Exchange, messages: np.ndarray) -> float:
+    steps = np.ascontiguousarray(messages.swapaxes(0, 1))
+    exchange.copy().step(steps[0])  # compiles
+
+    def once(exchange):
+        for orders in steps:
+            exchange.step(orders)
+
+    return _median_seconds(exchange, once)
+
+
+def _median_seconds(exchange, once):
+    seconds = []
+    for _ in range(REPEATS):
+        fresh = exchange.copy()
+        start = perf_counter()
+        once(fresh)
+        seconds.append(perf_counter() - start)
+    return median(seconds)
+
+
+def _time_reference(opening: np.ndarray, messages: np.ndarray) -> float:
+    rows = messages.tolist()
+    seconds = []
+    for _ in range(REPEATS):
+        reference = _reference_book(opening)
+        start = perf_counter()
+        for row in rows:
+            reference.execute(*row)
+            reference.snapshot()
+        seconds.append(perf_counter() - start)
+    return median(seconds)
+
+
+def _reference_book(opening: np.ndarray) -> ReferenceBook:
+    reference = ReferenceBook(NUM_ORDERS, NUM_TICKS, BASE_PRICE)
+    for row in opening.tolist():
+        reference.execute(*row)
+    return reference
+
+
+def _say(text: str):
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,152 @@
+"""Orders per second of rollouts, exchange included, against recomputing the window for every order.
+
+Both sides run one network with random weights from one start of the synthetic market, draw the same random numbers
+and trade on the same exchange. The baseline reads the last `window` orders anew for every order, with logits at the
+last position only.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from mars_lmm.cli import CONF
+from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
+from mars_lmm.data.replay import replay
+from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.simulation.engine import RolloutEngine
+from mars_lmm.simulation.simulate import RolloutConfig, make_engine
+from mars_lmm.simulation.starts import Start
+from mars_lmm.tokenizers.orders import OrderTokenizer
+
+WARM_UP_STEPS = 3
+COPY_BYTES = 1 << 29
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Add the options of this bench."""
+    sizes = sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))
+    parser.add_argument("--size", choices=sizes, default="default", help="a model of conf/model (default: %(default)s)")
+    parser.add_argument("--books", type=int, default=16, help="books in lockstep (default: %(default)s)")
+    parser.add_argument("--orders", type=int, default=3200, help="orders over all books (default: %(default)s)")
+    parser.add_argument("--recomputed-steps", type=int, default=3, help="steps of the baseline (default: %(default)s)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the model runs")
+
+
+class RecomputingEngine(RolloutEngine):
+    """Reads each book's last `window` orders from scratch after every order."""
+
+    def __init__(self, engine: RolloutEngine, start: Start):
+        self.__dict__.update(engine.__dict__)
+        window = self.model.config.window
+        repeat = (len(self.markets), 1, 1)
+        self._token = torch.from_numpy(np.tile(start.token[-window:].astype(np.int64), repeat[:2]))
+        self._market = torch.from_numpy(np.tile(start.market[-window:], repeat))
+
+    def read(self) -> None:
+        """Shift the histories by the new orders and run the whole window."""
+        moved = torch.from_numpy(self.accepted)
+        for history, new in ((self._token, self.markets.token), (self._market, self.markets.market)):
+            history[moved] = torch.cat((history[moved, 1:], torch.from_numpy(new)[moved, None]), dim=1)
+        device = self.hidden.device
+        self.hidden = self.model(self._token.to(device), self._market.to(device))[:, -1]
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Measure both sides and return the figures."""
+    if args.books < 1 or args.orders < args.books:
+        raise SystemExit("--books must be at least 1 and --orders at least one a book")
+    model, tokenizer, start = _prepare(args.size, args.device)
+    steps = args.orders // args.books
+    _say(f"rolling out {args.books} books, {steps} orders each")
+    cached = _time(_engine(args, model, tokenizer, start), steps)
+    _say(f"recomputing the window, {args.recomputed_steps} orders each")
+    recomputed = _time(
+        RecomputingEngine(_engine(args, model, tokenizer, start), start), args.recomputed_steps
+    )
+    bytes_per_step = model.bytes_per_step(args.books)
+    return {
+        "orders_per_second": round(cached["rate"], 1),
+        "recompute_orders_per_second": round(recomputed["rate"], 2),
+        "ratio": round(cached["rate"] / recomputed["rate"], 1),
+        "bytes_per_step": bytes_per_step,
+        "bandwidth_share": round(bytes_per_step / cached["step_seconds"] / _copy_bandwidth(args.device), 3),
+        "exchange_share": round(cached["exchange_share"], 4),
+        "invalid_share": round(cached["invalid_share"], 4),
+        "step_milliseconds": round(1000 * cached["step_seconds"], 2),
+        "books": args.books,
+        "size": args.size,
+        "parameters": model.num_parameters()["total"],
+        "device": args.device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _prepare(size: str, device: str) -> tuple[OrderModel, OrderTokenizer, Start]:
+    config = OrderModelConfig(**OmegaConf.to_container(OmegaConf.load(Path(CONF, "model", f"{size}.yaml"))))
+    flow = synthetic_session(SyntheticConfig(minutes=30), 0)
+    replayed = replay(flow)
+    tokenizer = OrderTokenizer.fit(replayed.observed)
+    token, market = tokenizer.encode(replayed.observed[-2 * config.window :])
+    torch.manual_seed(0)
+    model = OrderModel(config).eval().to(device)
+    time_ns = int(replayed.tape[-1, 0])
+    empty = replayed.tape[:0]
+    return model, tokenizer, Start(flow, time_ns, replayed.state, token, market, replayed.tape[-1], empty)
+
+
+def _engine(args: argparse.Namespace, model: OrderModel, tokenizer: OrderTokenizer, start: Start) -> RolloutEngine:
+    steps = WARM_UP_STEPS + max(args.orders // args.books, args.recomputed_steps)
+    books = np.arange(args.books)
+    return make_engine(RolloutConfig(), model, tokenizer, [start], np.zeros_like(books), books, steps)
+
+
+@torch.inference_mode()
+def _time(engine: RolloutEngine, steps: int) -> dict[str, float]:
+    """Orders per second and where the time went, after a warm-up."""
+    exchange = 0.0
+    accepted = 0
+    for step in range(WARM_UP_STEPS + steps):
+        if step == WARM_UP_STEPS:
+            _synchronize(engine)
+            began, exchange, accepted = time.perf_counter(), 0.0, 0
+        proposal = engine.propose()
+        before = time.perf_counter()
+        accepted += int(engine.execute(proposal).sum())
+        exchange += time.perf_counter() - before
+        engine.read()
+    _synchronize(engine)
+    seconds = time.perf_counter() - began
+    return {
+        "rate": accepted / seconds,
+        "step_seconds": seconds / steps,
+        "exchange_share": exchange / seconds,
+        "invalid_share": 1 - accepted / (steps * len(engine.markets)),
+    }
+
+
+def _synchronize(engine: RolloutEngine) -> None:
+    if engine.hidden.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _copy_bandwidth(device: str) -> float:
+    """Bytes per second that a plain copy reads and writes: what memory allows."""
+    source = torch.ones(COPY_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    best = 0.0
+    for _ in range(5):
+        began = time.perf_counter()
+        target.copy_(source)
+        if source.is_cuda:
+            torch.cuda.synchronize()
+        best = max(best, 2 * COPY_BYTES / (time.perf_counter() - began))
+    return best
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

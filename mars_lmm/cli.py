@@ -1,0 +1,139 @@
+"""Entry points: compose a configuration, build, run. No logic of their own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig, build, register, typed
+
+_HERE = Path(__file__).resolve().parent
+# Installed as a package, or run from the repository.
+CONF = str(next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if folder.is_dir()))
+TRAINING_SUMMARY = "training.json"
+
+register()
+
+
+def _entry(name: str, schema: type) -> Callable[[Callable[[Any, DictConfig], Any]], Callable[[], None]]:
+    """A Hydra entry point that checks its configuration and ends with a message, not a traceback, on bad input."""
+
+    def decorate(run: Callable[[Any, DictConfig], Any]) -> Callable[[], None]:
+        @hydra.main(config_path=CONF, config_name=name, version_base="1.3")
+        @functools.wraps(run)
+        def main(config: DictConfig) -> Any:
+            try:
+                return run(typed(config, schema), config)
+            except (ValueError, FloatingPointError, HydraException) as error:
+                if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                    raise
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(1)
+
+        return main
+
+    return decorate
+
+
+@_entry("train", TrainConfig)
+def train(config: TrainConfig, composed: DictConfig) -> float:
+    """Prepare data and train; returns the best validation nats, for sweepers."""
+    import lightning as L
+
+    from mars_lmm.data.datamodule import OrderDataModule
+    from mars_lmm.data.prepare import prepare
+    from mars_lmm.training.fit import train as fit
+    from mars_lmm.training.order_module import OrderModule
+    from mars_lmm.training.summary import summarize
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if config.fresh:
+        for name in ("checkpoints", "csv"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    # Built before the data, so that a bad setting is an error now and not after the preparation.
+    resolved = OmegaConf.to_container(composed, resolve=True)
+    callbacks = [build(callback) for callback in resolved["callbacks"].values()]
+    loggers = [build(logger) for logger in resolved["logger"].values()]
+    trainer = build(resolved["trainer"] | {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(folder)})
+    prepared = prepare(config.data)
+
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    module = OrderModule(config.model, config.optim, config.schedule, prepared, resolved)
+    loader = OrderDataModule(prepared, config.data.batch_size, config.data.num_workers, config.seed)
+    last = folder / "checkpoints" / "last.ckpt"
+    metrics = fit(module, loader, trainer, folder, last if last.exists() else None)
+    if trainer.is_global_zero:
+        summary = summarize(folder, prepared, resolved, metrics, _command())
+        (folder / TRAINING_SUMMARY).write_text(json.dumps(summary, indent=1))
+        nats = ", ".join(f"{name} {value:.3f}" for name, value in summary["baselines"].items())
+        print(
+            f"\ntrained {summary['parameters']['total']:,} parameters for {metrics['step']:,} steps in "
+            f"{metrics['seconds']:.0f} s\nvalidation: {metrics['validation_nats']:.3f} nats per order "
+            f"(baselines: {nats})\nwrote {folder}\nnext: python simulate.py run={folder}"
+        )
+    return metrics["validation_nats"]
+
+
+@_entry("simulate", SimulateConfig)
+def simulate(config: SimulateConfig, composed: DictConfig) -> None:
+    """Roll out a run's model from held-out starts."""
+    import torch
+
+    from mars_lmm.data.errors import DataError
+    from mars_lmm.data.prepared import PreparedSet
+    from mars_lmm.simulation.simulate import simulate as make_rollouts
+    from mars_lmm.training.checkpoint import load_order_model
+
+    run = Path(config.run)
+    summary = run / TRAINING_SUMMARY
+    if not summary.exists():
+        raise DataError(summary, "no such file: give run=FOLDER of a finished train.py run")
+    prepared = PreparedSet.load(json.loads(summary.read_text())["prepared"])
+    named = run / "checkpoints" / f"{config.checkpoint}.ckpt"
+    checkpoint = named if named.exists() else Path(config.checkpoint)
+    if not checkpoint.exists():
+        raise DataError(checkpoint, f"no such checkpoint: give checkpoint=best, last or a file; {named} is none")
+    model, _ = load_order_model(checkpoint, prepared.tokenizer_checksum)
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    about = {"checkpoint": str(checkpoint), "command": _command()}
+    manifest = make_rollouts(config, model.to(device), prepared, run / "simulation", about)
+    rejected = sum(manifest["rejected"].values())
+    print(
+        f"\nsimulated {len(manifest['starts'])} starts x {manifest['rollouts']} rollouts x {config.minutes:g} minutes: "
+        f"{manifest['orders']:,} orders, {manifest['orders_per_second']:,.0f} orders/s, "
+        f"{rejected / max(manifest['orders'] + rejected, 1):.2%} rejected {manifest['rejected'] or ''}\n"
+        f"wrote {run / 'simulation'}\nnext: python evaluate.py run={run}"
+    )
+
+
+@_entry("evaluate", EvaluateConfig)
+def evaluate(config: EvaluateConfig, composed: DictConfig) -> None:
+    """Score a run's simulation and write its report."""
+    from mars_lmm.evaluation.evaluate import evaluate as score
+
+    run = Path(config.run)
+    summary = run / TRAINING_SUMMARY
+    training = json.loads(summary.read_text()) if summary.exists() else None
+    score(run / "simulation", run / "evaluation", training)
+    report = run / "report.html"
+    shutil.copyfile(run / "evaluation" / "report.html", report)
+    print(f"\nwrote {run / 'evaluation'}\nreport: {report}\nnext: open it in a browser")
+
+
+def _command() -> str:
+    """The command line of this process, as a reader would repeat it."""
+    program = Path(sys.argv[0]).name
+    return " ".join(["python", program, *HydraConfig.get().overrides.task])

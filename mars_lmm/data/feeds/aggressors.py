@@ -1,0 +1,119 @@
+"""From executions of resting orders to the aggressive orders that caused them.
+
+LOBSTER publishes what happened to resting orders. A run of consecutive executions with one timestamp and
+one direction is one aggressive order of the other side. A new order of that side which follows at once, with
+the same timestamp and a price at or beyond every fill, is what was left of it. Where NASDAQ displays the
+remainder one tick short of the fills, so as not to lock another venue's quote, it stays an order of its own:
+by this book's rules no limit order could have left it.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from mars_lmm.data.feeds.lobster_read import DELETE, EXECUTE, EXECUTE_HIDDEN, NEW, Messages
+from mars_lmm.data.flow import HIDDEN
+from mars_lmm.market import types as t
+
+# Columns of `submitted_orders`, behind those of an order row.
+TIME, FLAGS, LAST_ROW = range(t.NUM_ORDER_COLUMNS, t.NUM_ORDER_COLUMNS + 3)
+NUM_COLUMNS = t.NUM_ORDER_COLUMNS + 3
+
+# Counters of the compiled functions.
+NUM_ORDERS, AGGRESSORS, MERGED_RUNS, REMAINDERS, DROPPED_HIDDEN_VOLUME = range(5)
+NUM_COUNTERS = 5
+
+
+def submitted_orders(messages: Messages, price_tick: int) -> tuple[np.ndarray, dict[str, int]]:
+    """What participants submitted.
+
+    Args:
+        messages: The feed's N messages.
+        price_tick: LOBSTER price units per tick.
+
+    Returns:
+        int64[M, NUM_COLUMNS]: order rows, then time, flags and the last message (from 0) of each order. An
+        aggressor that left no remainder has id 0, for the feed does not tell it. And counts: `aggressors`,
+        `merged_runs` (aggressors with more than one execution), `remainders` (aggressors that then rested),
+        and `dropped_hidden_volume` (what aggressors with visible volume took of hidden orders).
+    """
+    orders = np.zeros((len(messages.time), NUM_COLUMNS), dtype=np.int64)
+    counters = np.zeros(NUM_COUNTERS, dtype=np.int64)
+    _submitted_orders(messages, price_tick, orders, counters)
+    names = ("aggressors", "merged_runs", "remainders", "dropped_hidden_volume")
+    return orders[: counters[NUM_ORDERS]], dict(zip(names, counters[AGGRESSORS:].tolist(), strict=True))
+
+
+@numba.njit(nogil=True)
+def _submitted_orders(messages, price_tick, orders, counters):
+    row = 0
+    while row < len(messages.time):
+        order = orders[counters[NUM_ORDERS]]
+        order[TIME] = messages.time[row]
+        kind = messages.kind[row]
+        if NEW <= kind <= DELETE:
+            order[t.KIND] = t.LIMIT if kind == NEW else t.CANCEL
+            order[t.SIDE] = t.BUY if messages.direction[row] == 1 else t.SELL
+            order[t.PRICE] = messages.price[row] // price_tick
+            order[t.SIZE] = messages.size[row]
+            order[t.ORDER_ID] = messages.order_id[row]
+            row += 1
+        elif kind in (EXECUTE, EXECUTE_HIDDEN):
+            row = _aggressor(messages, row, price_tick, order, counters)
+        else:  # crosses and halts are no orders
+            row += 1
+            continue
+        order[LAST_ROW] = row - 1
+        counters[NUM_ORDERS] += 1
+
+
+@numba.njit(nogil=True)
+def _aggressor(messages, first, price_tick, order, counters):
+    """Fill `order` from the run of executions that starts at `first`; return the row behind it."""
+    time, kind, order_id, size, price, direction = messages
+    worsening = -direction[first]  # the sign of price changes as a run eats into the book
+    visible_size = hidden_size = 0
+    visible_price = 0
+    worst_price = price[first]
+    row = first
+    while row < len(time) and time[row] == time[first] and direction[row] == direction[first]:
+        if kind[row] == EXECUTE:
+            visible_size += size[row]
+            visible_price = price[row]
+        elif kind[row] == EXECUTE_HIDDEN:
+            hidden_size += size[row]
+        else:
+            break
+        if (price[row] - worst_price) * worsening > 0:
+            worst_price = price[row]
+        row += 1
+    counters[AGGRESSORS] += 1
+    counters[MERGED_RUNS] += row - first > 1
+
+    order[t.KIND] = t.LIMIT
+    order[t.SIDE] = t.BUY if worsening > 0 else t.SELL
+    order[t.PRICE] = visible_price // price_tick
+    # Hidden volume is no part of the size: the book that the order meets in a replay holds none, so the order
+    # would trade with visible orders instead.
+    order[t.SIZE] = visible_size
+    remains = (
+        row < len(time)
+        and kind[row] == NEW
+        and time[row] == time[first]
+        and direction[row] == worsening
+        and (price[row] - worst_price) * worsening >= 0
+    )
+    if remains:
+        order[t.PRICE] = price[row] // price_tick
+        order[t.SIZE] += size[row]
+        order[t.ORDER_ID] = order_id[row]
+        counters[REMAINDERS] += 1
+        row += 1
+    if order[t.SIZE] > 0:
+        counters[DROPPED_HIDDEN_VOLUME] += hidden_size
+        return row
+    order[FLAGS] = HIDDEN
+    order[t.PRICE] = worst_price // price_tick if worsening < 0 else -(-worst_price // price_tick)
+    order[t.SIZE] = hidden_size
+    return row

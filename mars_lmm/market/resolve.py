@@ -1,0 +1,64 @@
+"""How a recorded order is executed when the feed did not show where every order came from."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mars_lmm.market.book import HEAD, NEXT, Matching
+from mars_lmm.market.types import (
+    ACCEPTED,
+    BASE_PRICE,
+    CANCEL,
+    CANCEL_AT,
+    CANCELLED,
+    OLDEST_FIRST,
+    OUTCOME_COUNTS,
+    OWNER,
+)
+
+
+class Resolving(NamedTuple):
+    """Compiled functions of `make_resolving`."""
+
+    apply: Callable
+    """(book, kind, side, price, size, order_id, owner, queue_rule, report, trades): as `Matching.execute`."""
+
+
+def make_resolving(jit: Callable, matching: Matching) -> Resolving:
+    """Compile `apply`: `Matching.execute`, but for cancels of orders that the book does not fully know.
+
+    A feed that shows a window of the book leaves the opening orders, and those that enter the window from
+    outside, without ids; and where volume shrank unseen, which order gave way is a guess. So a cancel takes
+    what its id still has, and the rest from its owner's other volume at exactly its price, oldest first. It
+    is rejected as UNKNOWN_ID when its id is not live and its owner has nothing at the price.
+
+    Args:
+        jit: The compiler, as for the matching core.
+        matching: The compiled matching core.
+    """
+    execute, find = matching.execute, matching.find
+
+    @jit
+    def rests_at(book, side, price, owner):
+        """Whether `owner` has volume at exactly this price."""
+        tick = price - book.header[BASE_PRICE]
+        if tick < 0 or tick >= book.levels.shape[1]:
+            return False
+        slot = book.levels[side, tick, HEAD]
+        while slot >= 0 and book.orders[slot, OWNER] != owner:
+            slot = book.orders[slot, NEXT]
+        return slot >= 0
+
+    @jit
+    def apply(book, kind, side, price, size, order_id, owner, queue_rule, report, trades):
+        known = kind != CANCEL or find(book, order_id) >= 0
+        if not known and size > 0 and rests_at(book, side, price, owner):
+            kind, queue_rule = CANCEL_AT, OLDEST_FIRST
+        execute(book, kind, side, price, size, order_id, owner, queue_rule, report, trades)
+        given = report[CANCELLED]
+        if kind == CANCEL and known and given < size and rests_at(book, side, price, owner):
+            left = size - given
+            execute(book, CANCEL_AT, side, price, left, order_id, owner, OLDEST_FIRST, report, trades)
+            report[CANCELLED] += given
+            book.header[OUTCOME_COUNTS + ACCEPTED] -= 1  # one order, not two
+
+    return Resolving(apply)

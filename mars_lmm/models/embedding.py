@@ -1,0 +1,73 @@
+"""Orders and the market around them as vectors.
+
+Market features of an order, int [42], taken after it matched: [0] mid change since the open in basis points,
+[1] minute of the session, then ten levels each of ask distance bins, ask size bins, bid distance bins and bid
+size bins.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mars_lmm.models.transformer import NORM_EPS
+
+MAX_CHANGE = 2000
+"""Largest mid change since the open, basis points."""
+NUM_MINUTES = 1440
+NUM_SCALARS = 2
+"""Market features before the book bins."""
+BOOK_SCALE = 16
+"""Half the number of a level's bins: brings 0..32 to [-1, 1]."""
+
+
+class BookEncoder(nn.Module):
+    """The bins of the best levels through a small MLP."""
+
+    def __init__(self, num_bins: int, width: int):
+        super().__init__()
+        self.proj = nn.Linear(num_bins, width, bias=False)
+        self.norm = nn.RMSNorm(width, eps=NORM_EPS)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, book: Tensor) -> Tensor:
+        """Bins, int [..., num_bins] -> [..., D]."""
+        scaled = book.to(self.proj.weight.dtype) / BOOK_SCALE - 1
+        return self.out(F.silu(self.norm(self.proj(scaled))))
+
+
+class OrderEmbedding(nn.Module):
+    """Sum of the embeddings of an order's fields and of the market after it."""
+
+    def __init__(self, width: int, bins: tuple[int, int, int, int], num_market: int):
+        super().__init__()
+        types, prices, sizes, intervals = bins
+        self.sizes, self.intervals = sizes, intervals
+        # One table for (type, price) together: the same distance from the mid is passive for one side and
+        # aggressive for the other, which a sum of two tables cannot say.
+        self.price = nn.Embedding(types * prices, width)
+        self.size = nn.Embedding(sizes, width)
+        self.interval = nn.Embedding(intervals, width)
+        self.change = nn.Embedding(2 * MAX_CHANGE + 1, width)
+        self.minute = nn.Embedding(NUM_MINUTES, width)
+        self.book = BookEncoder(num_market - NUM_SCALARS, width)
+
+    def forward(self, token: Tensor, market: Tensor) -> Tensor:
+        """Token int64 [...] and market int [..., F] -> [..., D]."""
+        price, size, interval = split_token(token, self.sizes, self.intervals)
+        change, minute = market[..., 0].long(), market[..., 1].long()
+        return (
+            self.price(price)
+            + self.size(size)
+            + self.interval(interval)
+            + self.change(change + MAX_CHANGE)
+            + self.minute(minute)
+            + self.book(market[..., NUM_SCALARS:])
+        )
+
+
+def split_token(token: Tensor, sizes: int, intervals: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Take a token ((type * prices + price) * sizes + size) * intervals + interval apart.
+
+    Returns:
+        type * prices + price, size, interval: int64 [...] each.
+    """
+    return token // (sizes * intervals), token // intervals % sizes, token % intervals

@@ -1,0 +1,150 @@
+"""Quantile bins over integers: fitted on data, right-closed, sampled from inside when decoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MAX_FIT_VALUES = 1_000_000
+MAX_SAMPLES = 100
+_NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class QuantileBins:
+    """`num_bins` intervals that partition the integers.
+
+    Bin i holds the values in (edges[i-1], edges[i]]; the first and the last bin are open to the outside, so
+    outliers fall into them. A bin that the fit had no use for has the largest integer as its edge and is never
+    encoded to.
+
+    The rule follows the released MarS converters: a value that alone holds more than 1/num_bins of the data
+    gets a bin of its own, the rest is cut into bins of equal frequency, and decoding draws from the values seen
+    in a bin. Two things are ours: a `cut` keeps values of different meaning apart, and a bin with no dominant
+    values (nanosecond intervals, say) is represented by its quantiles instead of arbitrary members.
+
+    Attributes:
+        edges: int64[num_bins - 1], non-decreasing.
+        values: int64[num_bins, MAX_SAMPLES], representatives of each bin.
+        cumulative: float64[num_bins, MAX_SAMPLES], their cumulative weights; 1 from the last one on.
+    """
+
+    edges: np.ndarray
+    values: np.ndarray
+    cumulative: np.ndarray
+
+    @property
+    def num_bins(self) -> int:
+        """How many bins there are, the unused ones included."""
+        return len(self.edges) + 1
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """The bin of each value, int64 of the same shape."""
+        return np.searchsorted(self.edges, values, side="left")
+
+    @classmethod
+    def fit(
+        cls, values: np.ndarray, num_bins: int, cut: int | None = None, seed: int = 0
+    ) -> QuantileBins:
+        """Fit bins to data.
+
+        Args:
+            values: Integers of any shape; at most a million of them, drawn with `seed`, are used.
+            num_bins: How many bins to make.
+            cut: No bin reaches across it, where there are values on both sides: <= cut and > cut.
+            seed: Seed of the draw.
+
+        Raises:
+            ValueError: There are no values.
+        """
+        values = np.asarray(values, dtype=np.int64).ravel()
+        if len(values) == 0:
+            raise ValueError("no values to fit bins to: the training split is empty; widen it")
+        if len(values) > MAX_FIT_VALUES:
+            values = np.random.default_rng(seed).choice(values, MAX_FIT_VALUES, replace=False)
+        distinct, counts = np.unique(values, return_counts=True)
+        below_cut = 0 if cut is None else int(np.searchsorted(distinct, cut, side="right"))
+        ends = _bin_ends(distinct, counts, num_bins, below_cut)
+        edges = np.full(num_bins - 1, _NEVER, dtype=np.int64)
+        edges[: len(ends) - 1] = distinct[ends[:-1] - 1]
+        if cut is not None:
+            # The bin below the cut reaches up to it, so that unseen values next to it fall on their side.
+            edges[: len(ends) - 1][ends[:-1] == below_cut] = cut
+        tables = [_represent(distinct[a:b], counts[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        tables += [tables[-1]] * (num_bins - len(tables))
+        return cls(edges, np.stack([v for v, _ in tables]), np.stack([c for _, c in tables]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, for JSON."""
+        bins = []
+        for values, cumulative in zip(self.values, self.cumulative, strict=True):
+            count = int(np.searchsorted(cumulative, 1.0)) + 1
+            bins.append({"values": values[:count].tolist(), "cumulative": cumulative[:count].tolist()})
+        return {"edges": self.edges.tolist(), "bins": bins}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> QuantileBins:
+        """The bins that `to_dict` described."""
+        padded = [_pad(np.asarray(b["values"]), np.asarray(b["cumulative"])) for b in data["bins"]]
+        values, cumulative = zip(*padded, strict=True)
+        return cls(np.asarray(data["edges"], dtype=np.int64), np.stack(values), np.stack(cumulative))
+
+
+def _bin_ends(distinct: np.ndarray, counts: np.ndarray, num_bins: int, below_cut: int) -> np.ndarray:
+    """Exclusive ends of the bins as indices into `distinct`, at most `num_bins` of them; `below_cut` is one."""
+    own = counts > counts.sum() / num_bins
+    while True:
+        segments = _segments(own, below_cut)
+        spare = num_bins - int(own.sum())
+        if len(segments) <= spare:
+            break
+        # Too many pieces between the frequent values: the least frequent of them goes without its own bin.
+        own[np.flatnonzero(own)[np.argmin(counts[own])]] = False
+    ends = set((np.flatnonzero(own) + 1).tolist())
+    shares = _share_out(
+        np.array([counts[a:b].sum() for a, b in segments]), np.array([b - a for a, b in segments]), spare
+    )
+    for (a, b), share in zip(segments, shares, strict=True):
+        mass = np.cumsum(counts[a:b])
+        targets = mass[-1] * np.arange(1, share) / share
+        ends.update((a + 1 + np.searchsorted(mass, targets)).tolist())
+        ends.add(b)
+    return np.array(sorted(ends))
+
+
+def _segments(own: np.ndarray, below_cut: int) -> list[tuple[int, int]]:
+    """Runs of distinct values without a bin of their own, split at the cut."""
+    alone = np.flatnonzero(own)
+    stops = np.unique(np.concatenate([alone, alone + 1, [0, below_cut, len(own)]]))
+    return [(int(a), int(b)) for a, b in zip(stops[:-1], stops[1:], strict=True) if not own[a]]
+
+
+def _share_out(masses: np.ndarray, limits: np.ndarray, total: int) -> np.ndarray:
+    """Bins for each segment: one each, the rest one by one to where a bin holds most; none beyond `limits`."""
+    shares = np.ones(len(masses), dtype=np.int64)
+    for _ in range(min(total, int(limits.sum())) - len(masses)):
+        load = np.where(shares < limits, masses / shares, -1.0)
+        shares[np.argmax(load)] += 1
+    return shares
+
+
+def _represent(distinct: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most MAX_SAMPLES values of a bin and their cumulative weights, padded."""
+    common = np.sort(np.argsort(-counts, kind="stable")[:MAX_SAMPLES])
+    if counts[common].sum() * 2 >= counts.sum():
+        values, weights = distinct[common], counts[common]
+    else:
+        middles = (np.arange(MAX_SAMPLES) + 0.5) / MAX_SAMPLES * counts.sum()
+        values = distinct[np.searchsorted(np.cumsum(counts), middles)]
+        weights = np.ones(MAX_SAMPLES, dtype=np.int64)
+    return _pad(values, np.cumsum(weights) / weights.sum())
+
+
+def _pad(values: np.ndarray, cumulative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    missing = MAX_SAMPLES - len(values)
+    return (
+        np.pad(values.astype(np.int64), (0, missing), mode="edge"),
+        np.pad(cumulative.astype(np.float64), (0, missing), constant_values=1.0),
+    )

@@ -1,0 +1,122 @@
+"""Observation -> token and features, token -> order: scalar functions, one source for every compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mars_lmm.market import types as t
+from mars_lmm.tokenizers import observation as o
+
+NUM_TYPES = 3
+
+# Columns of a market feature row, int16[NUM_MARKET_FEATURES]: two numbers, then bins of the book's levels.
+CHANGE_FEATURE = 0
+MINUTE_FEATURE = 1
+LEVEL_FEATURES = 2
+NUM_MARKET_FEATURES = LEVEL_FEATURES + 4 * t.DEPTH
+
+# Columns of the uniforms that decoding one token takes.
+PRICE_DRAW, SIZE_DRAW, INTERVAL_DRAW = range(3)
+NUM_DECODE_DRAWS = 3
+
+
+class CodingTables(NamedTuple):
+    """A tokenizer's bins as plain arrays; edges are int64, cumulative weights float64."""
+
+    price_edges: np.ndarray
+    size_edges: np.ndarray
+    interval_edges: np.ndarray
+    level_distance_edges: np.ndarray
+    level_size_edges: np.ndarray
+    price_values: np.ndarray
+    size_values: np.ndarray
+    interval_values: np.ndarray
+    price_cumulative: np.ndarray
+    size_cumulative: np.ndarray
+    interval_cumulative: np.ndarray
+
+
+class Coding(NamedTuple):
+    """Compiled functions of `make_coding`."""
+
+    encode: Callable[..., Any]
+    """encode(tables, observed, market) -> token; writes the market features"""
+    decode: Callable[..., Any]
+    """decode(tables, token, mid, draws, order) -> interval; writes kind, side, price and size of the order"""
+
+
+def make_coding(jit: Callable) -> Coding:
+    """Compile the coding functions.
+
+    Args:
+        jit: The compiler, as for the matching core.
+    """
+
+    @jit
+    def lower_bound(sorted_values, value):
+        """Index of the first element >= value; the length if there is none."""
+        low = 0
+        high = sorted_values.shape[0]
+        while low < high:
+            middle = (low + high) // 2
+            if sorted_values[middle] < value:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    @jit
+    def encode(tables, observed, market):
+        market[CHANGE_FEATURE] = observed[o.CHANGE]
+        market[MINUTE_FEATURE] = observed[o.MINUTE]
+        missing = tables.level_distance_edges.shape[0] + 1
+        for side in range(2):
+            for level in range(t.DEPTH):
+                column = side * 2 * t.DEPTH + level
+                distance = observed[o.LEVELS + column]
+                if distance < 0:
+                    market[LEVEL_FEATURES + column] = missing
+                    market[LEVEL_FEATURES + column + t.DEPTH] = 0
+                else:
+                    size = observed[o.LEVELS + column + t.DEPTH]
+                    market[LEVEL_FEATURES + column] = lower_bound(tables.level_distance_edges, distance)
+                    market[LEVEL_FEATURES + column + t.DEPTH] = 1 + lower_bound(tables.level_size_edges, size)
+        num_prices = tables.price_edges.shape[0] + 1
+        num_sizes = tables.size_edges.shape[0] + 1
+        num_intervals = tables.interval_edges.shape[0] + 1
+        token = observed[o.TYPE] * num_prices + lower_bound(tables.price_edges, observed[o.OFFSET])
+        token = token * num_sizes + lower_bound(tables.size_edges, observed[o.SIZE])
+        return token * num_intervals + lower_bound(tables.interval_edges, observed[o.INTERVAL])
+
+    @jit
+    def draw(values, cumulative, uniform):
+        index = lower_bound(cumulative, uniform)
+        return values[min(index, values.shape[0] - 1)]
+
+    @jit
+    def decode(tables, token, mid, draws, order):
+        num_prices = tables.price_values.shape[0]
+        num_sizes = tables.size_values.shape[0]
+        num_intervals = tables.interval_values.shape[0]
+        interval_bin = token % num_intervals
+        size_bin = token // num_intervals % num_sizes
+        price_bin = token // (num_intervals * num_sizes) % num_prices
+        order_type = token // (num_intervals * num_sizes * num_prices)
+        offset = draw(tables.price_values[price_bin], tables.price_cumulative[price_bin], draws[PRICE_DRAW])
+        order[t.PRICE] = mid + offset
+        order[t.SIZE] = draw(tables.size_values[size_bin], tables.size_cumulative[size_bin], draws[SIZE_DRAW])
+        if order_type == o.CANCEL_TYPE:
+            order[t.KIND] = t.CANCEL_AT
+            # Bids rest at or below the floored mid, asks above it.
+            order[t.SIDE] = t.SELL if offset > 0 else t.BUY
+        else:
+            order[t.KIND] = t.LIMIT
+            order[t.SIDE] = order_type
+        return draw(
+            tables.interval_values[interval_bin], tables.interval_cumulative[interval_bin], draws[INTERVAL_DRAW]
+        )
+
+    return Coding(encode, decode)

@@ -1,0 +1,170 @@
+"""What an order looked like to the market: the raw integers that tokens and market features are made of.
+
+One function, `step`, puts an order through the book and observes it. Replay and rollout both call it, so a
+recorded session and a simulated one are described by the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mars_lmm.market import types as t
+
+# Order types of a token. Sides double as types: SELL = 0, BUY = 1.
+CANCEL_TYPE = 2
+
+# Columns of an observation row, int64[NUM_OBSERVED].
+TYPE = 0
+OFFSET = 1  # ticks from the mid before the order
+SIZE = 2
+INTERVAL = 3  # nanoseconds since the previous order
+CHANGE = 4  # mid after the order against the first trade price, basis points
+MINUTE = 5  # minutes since the session opened
+LEVELS = 6  # then, for asks and for bids, DEPTH distances from the mid (-1: no such level) and DEPTH sizes
+NUM_OBSERVED = LEVELS + 4 * t.DEPTH
+
+# Columns of a tape row, int64[NUM_TAPE]: the order as it was executed, and the touch after it.
+TAPE_COLUMNS = (
+    "time",
+    "kind",
+    "side",
+    "price",
+    "size",
+    "filled",
+    "fill_value",
+    "last_price",
+    "bid",
+    "ask",
+    "bid_size",
+    "ask_size",
+)
+NUM_TAPE = len(TAPE_COLUMNS)
+
+MAX_CHANGE = 2000
+MAX_MINUTE = 1439
+NANOS_PER_MINUTE = 60_000_000_000
+
+# Columns of a clock row, int64[NUM_CLOCK]: where a book's stream of orders stands.
+LAST_TIME = 0  # nanoseconds since midnight of the previous order
+MID = 1  # floor of the mid after the previous order; NO_PRICE before the first quote
+OPEN_TIME = 2
+NUM_CLOCK = 3
+
+
+class Observing(NamedTuple):
+    """Compiled functions of `make_observing`."""
+
+    step: Callable[..., Any]
+    """step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape) -> bool"""
+
+
+def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
+    """Compile the observation of orders.
+
+    Args:
+        jit: The compiler, as for the matching core.
+        matching: The compiled matching core (`snapshot` is used).
+        apply: The compiled function that executes one recorded or simulated order.
+
+    Returns:
+        `step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape) -> bool`:
+        executes `order` at `time` and, when it was accepted, writes the snapshot after it, its observation
+        (int64[NUM_OBSERVED]) and its tape row (int64[NUM_TAPE]), and moves the clock on. Anonymous volume
+        changes the book and the mid; it is nobody's order, so it is not observed and time does not move.
+        Returns whether the order was accepted.
+    """
+    take_snapshot = matching.snapshot
+
+    @jit
+    def mid_of(snapshot, last_mid):
+        """Floor of the mid, so that bids lie at or below it and asks above; a lone side keeps that order."""
+        ask = snapshot[t.SELL, 0, 0]
+        bid = snapshot[t.BUY, 0, 0]
+        if ask != t.NO_PRICE and bid != t.NO_PRICE:
+            return (ask + bid) // 2
+        if bid != t.NO_PRICE:
+            return bid
+        if ask != t.NO_PRICE:
+            return ask - 1
+        return last_mid
+
+    @jit
+    def observe_market(book, clock, snapshot, observed):
+        change = 0
+        open_price = book.header[t.OPEN_PRICE]
+        if open_price > 0:
+            change = (clock[MID] - open_price) * 10_000 // open_price
+            change = min(max(change, -MAX_CHANGE), MAX_CHANGE)
+        observed[CHANGE] = change
+        observed[MINUTE] = min((clock[LAST_TIME] - clock[OPEN_TIME]) // NANOS_PER_MINUTE, MAX_MINUTE)
+        for side in range(2):
+            first = LEVELS + side * 2 * t.DEPTH
+            for level in range(t.DEPTH):
+                price = snapshot[side, level, 0]
+                distance = -1
+                if price != t.NO_PRICE:
+                    distance = abs(price - clock[MID])
+                observed[first + level] = distance
+                observed[first + t.DEPTH + level] = snapshot[side, level, 1]
+
+    @jit
+    def write_tape(book, time, kind, side, price, size, report, snapshot, tape):
+        tape[0] = time
+        tape[1] = kind
+        tape[2] = side
+        tape[3] = price
+        tape[4] = size
+        tape[5] = report[t.FILLED]
+        tape[6] = report[t.FILL_VALUE]
+        tape[7] = book.header[t.LAST_PRICE]
+        tape[8] = snapshot[t.BUY, 0, 0]
+        tape[9] = snapshot[t.SELL, 0, 0]
+        tape[10] = snapshot[t.BUY, 0, 1]
+        tape[11] = snapshot[t.SELL, 0, 1]
+
+    @jit
+    def step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape):
+        apply(
+            book,
+            order[t.KIND],
+            order[t.SIDE],
+            order[t.PRICE],
+            order[t.SIZE],
+            order[t.ORDER_ID],
+            order[t.OWNER],
+            queue_rule,
+            report,
+            trades,
+        )
+        if report[t.OUTCOME] != t.ACCEPTED:
+            return False
+        take_snapshot(book, snapshot)
+        mid_before = clock[MID]
+        clock[MID] = mid_of(snapshot, mid_before)
+        if anonymous:
+            return True
+
+        kind = order[t.KIND]
+        observed[TYPE] = order[t.SIDE]
+        price = order[t.PRICE]
+        size = order[t.SIZE]
+        # What a cancel or a market order did is known only after the event.
+        if kind == t.MARKET:
+            price = report[t.ACTED_PRICE]
+            size = report[t.FILLED]
+        elif kind != t.LIMIT:
+            observed[TYPE] = CANCEL_TYPE
+            price = report[t.ACTED_PRICE]
+            size = report[t.CANCELLED]
+        observed[OFFSET] = 0
+        if mid_before != t.NO_PRICE:
+            observed[OFFSET] = price - mid_before
+        observed[SIZE] = size
+        observed[INTERVAL] = time - clock[LAST_TIME]
+        clock[LAST_TIME] = time
+        observe_market(book, clock, snapshot, observed)
+        write_tape(book, time, kind, order[t.SIDE], price, size, report, snapshot, tape)
+        return True
+
+    return Observing(step)

@@ -1,0 +1,135 @@
+"""The order tokenizer: an order is one of 3 * 32 * 32 * 16 = 49,152 tokens, with the market it left behind.
+
+The fields are type (sell, buy, cancel), price (ticks from the mid before the order), size and interval (waiting
+time since the previous order), as in the MarS paper and its released code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mars_lmm.market import types as t
+from mars_lmm.tokenizers import observation as o
+from mars_lmm.tokenizers.bins import QuantileBins
+from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES, NUM_TYPES, CodingTables
+from mars_lmm.tokenizers.cpu import encode_observations
+
+VERSION = 1
+NUM_PRICE_BINS, NUM_SIZE_BINS, NUM_INTERVAL_BINS = 32, 32, 16
+NUM_BOOK_BINS = 32
+
+
+@dataclass(frozen=True)
+class OrderTokenizer:
+    """Bins for the fields of an order and for the levels of a book.
+
+    Attributes:
+        price: Ticks from the mid before the order; never a bin with bids (<= 0) and asks (> 0) in it, so that a
+            cancel's side can be read off its price.
+        size: Units.
+        interval: Nanoseconds since the previous order.
+        level_distance: Ticks between a book level and the mid.
+        level_size: Units at a book level, for the levels that exist.
+    """
+
+    price: QuantileBins
+    size: QuantileBins
+    interval: QuantileBins
+    level_distance: QuantileBins
+    level_size: QuantileBins
+
+    @classmethod
+    def fit(cls, observed: np.ndarray) -> OrderTokenizer:
+        """Fit all bins.
+
+        Args:
+            observed: int64[N, NUM_OBSERVED], the orders of the training split and nothing else.
+
+        Raises:
+            ValueError: The training split is empty.
+        """
+        levels = observed[:, o.LEVELS :].reshape(-1, 2, 2, t.DEPTH)
+        distances = levels[:, :, 0].ravel()
+        there = distances >= 0
+        return cls(
+            price=QuantileBins.fit(observed[:, o.OFFSET], NUM_PRICE_BINS, cut=0),
+            size=QuantileBins.fit(observed[:, o.SIZE], NUM_SIZE_BINS),
+            interval=QuantileBins.fit(observed[:, o.INTERVAL], NUM_INTERVAL_BINS),
+            level_distance=QuantileBins.fit(distances[there], NUM_BOOK_BINS),
+            level_size=QuantileBins.fit(levels[:, :, 1].ravel()[there], NUM_BOOK_BINS - 1),
+        )
+
+    @property
+    def bins(self) -> tuple[int, int, int, int]:
+        """Numbers of types, price bins, size bins and interval bins."""
+        return NUM_TYPES, self.price.num_bins, self.size.num_bins, self.interval.num_bins
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        return int(np.prod(self.bins))
+
+    def tables(self) -> CodingTables:
+        """The bins as arrays for compiled code."""
+        fields = (self.price, self.size, self.interval)
+        return CodingTables(
+            *(bins.edges for bins in fields),
+            self.level_distance.edges,
+            self.level_size.edges,
+            *(bins.values for bins in fields),
+            *(bins.cumulative for bins in fields),
+        )
+
+    def encode(self, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and market features of observed orders.
+
+        Args:
+            observed: int64[N, NUM_OBSERVED].
+
+        Returns:
+            uint16[N] tokens and int16[N, NUM_MARKET_FEATURES] features of the market after each order.
+        """
+        token = np.empty(len(observed), dtype=np.uint16)
+        market = np.empty((len(observed), NUM_MARKET_FEATURES), dtype=np.int16)
+        encode_observations(self.tables(), observed, token, market)
+        return token, market
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and checkpoints."""
+        return {"version": VERSION, **{name: bins.to_dict() for name, bins in vars(self).items()}}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> OrderTokenizer:
+        """The tokenizer that `to_dict` described.
+
+        Raises:
+            ValueError: It was written by another version.
+        """
+        if data.get("version") != VERSION:
+            raise ValueError(
+                f"tokenizer version {data.get('version')}, this program reads {VERSION}; prepare the data again"
+            )
+        return cls(**{name: QuantileBins.from_dict(data[name]) for name in cls.__dataclass_fields__})
+
+    @property
+    def checksum(self) -> str:
+        """Identity of the bins: two tokenizers with one checksum code every order alike."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write JSON; the file appears whole or not at all."""
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(self.to_dict()))
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Path) -> OrderTokenizer:
+        """Read what `save` wrote."""
+        return cls.from_dict(json.loads(path.read_text()))

@@ -1,0 +1,61 @@
+"""What a finished run tells the steps after it: its data, its scores and where its curves are."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from mars_lmm.data.prepared import PreparedSet
+from mars_lmm.training.baselines import score_baselines
+
+CURVES = "metrics.csv"
+
+
+def summarize(
+    folder: Path, prepared: PreparedSet, config: dict[str, Any], metrics: dict[str, Any], command: str
+) -> dict[str, Any]:
+    """Join the run's logged curves into one file and describe the run.
+
+    Args:
+        folder: The run folder.
+        prepared: The data that it was trained on.
+        config: The resolved run config.
+        metrics: What `train` returned.
+        command: The command line that repeats it.
+    """
+    join_curves(folder)
+    symbols = sorted({session["symbol"] for session in prepared.sessions})
+    dates = sorted({session["date"] for session in prepared.sessions})
+    days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    data = f"{', '.join(symbols)}, {days}, trained before {prepared.cutoff['value']}"
+    return {
+        "metrics_csv": str(folder / CURVES),
+        "nats": metrics["validation_nats"],
+        "baselines": score_baselines(prepared),
+        "model": config["model"],
+        "parameters": metrics["parameters"],
+        "seconds": metrics["seconds"],
+        "orders": {split: counts["orders"] for split, counts in prepared.splits.items()},
+        "data": data,
+        "prepared": str(prepared.path),
+        "commands": [command],
+    }
+
+
+def join_curves(folder: Path) -> None:
+    """Join the CSV logs of all starts of a run; where two starts cover a step, the later one counts."""
+    rows: dict[tuple[int, frozenset[str]], dict[str, str]] = {}
+    logs = sorted(
+        folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])
+    )
+    for log in logs:
+        with log.open() as file:
+            for row in csv.DictReader(file):
+                logged = {name: value for name, value in row.items() if value}
+                rows[int(row["step"]), frozenset(logged)] = logged
+    names = sorted({name for row in rows.values() for name in row} - {"step", "epoch"})
+    with (folder / CURVES).open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["step", "epoch", *names])
+        writer.writeheader()
+        writer.writerows(rows[key] for key in sorted(rows, key=lambda key: key[0]))

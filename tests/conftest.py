@@ -1,0 +1,48 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from mars_lmm.data.config import DataConfig
+from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
+from mars_lmm.data.prepare import prepare
+
+SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def lobster_zip():
+    """Path of a real LOBSTER sample; skips where it is not at hand."""
+
+    def find(symbol: str, level: int) -> Path:
+        path = SHARED / "data" / "lobster" / f"LOBSTER_SampleFile_{symbol}_2012-06-21_{level}.zip"
+        if not path.exists():
+            pytest.skip(f"{path.name} is not at hand; set MARS_LMM_SHARED")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def synthetic_flow():
+    """A short synthetic session."""
+    return synthetic_session(SyntheticConfig(minutes=5, seed=3), 0)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory) -> DataConfig:
+    """Two short synthetic sessions, the second held out."""
+    return DataConfig(
+        root=str(tmp_path_factory.mktemp("prepared")),
+        cutoff="2024-01-03",
+        row_length=64,
+        context=16,
+        batch_size=4,
+        synthetic=SyntheticConfig(sessions=2, minutes=8, seed=1),
+    )
+
+
+@pytest.fixture(scope="session")
+def small_set(small_data):
+    """The prepared set of `small_data`."""
+    return prepare(small_data)

@@ -1,0 +1,268 @@
+"""Finding and reading LOBSTER files; every fault names the file, the row and the reason."""
+
+import re
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from lobster_writer import NAME, record, seconds, write_pair
+
+from mars_lmm.data.errors import DataError
+from mars_lmm.data.feeds.lobster_files import find_sessions
+from mars_lmm.data.feeds.lobster_read import read
+from mars_lmm.market.types import BUY, NO_PRICE, SELL
+
+MESSAGE, ORDERBOOK = NAME.format("message", 2), NAME.format("orderbook", 2)
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return record(seed=5, levels=2, num_orders=200)
+
+
+@pytest.fixture
+def folder(recording, tmp_path):
+    recording.write(tmp_path / "lobster")
+    return tmp_path / "lobster"
+
+
+def zipped(folder, path, inside=""):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, inside + file.name)
+        archive.writestr("LOBSTER_ReadMe.txt", "words")
+    return path
+
+
+def read_all(path):
+    return [read(session) for session in find_sessions([path])]
+
+
+def check(messages, books, recording):
+    assert np.stack(messages, 1).tolist() == [list(message) for message in recording.messages]
+    for row, expected in zip(books, recording.books, strict=True):
+        flat = [value for level in zip(row[SELL], row[BUY], strict=True) for pair in level for value in pair]
+        assert [
+            value * 100 if i % 2 == 0 and value != NO_PRICE else value for i, value in enumerate(flat)
+        ] == [NO_PRICE if abs(value) == 9_999_999_999 else value for value in expected]
+
+
+@pytest.mark.parametrize("form", ["folder", "message file", "archive", "folder of archives"])
+def test_every_form_of_a_path(folder, tmp_path, recording, form):
+    archive = zipped(folder, tmp_path / "session.zip", inside="sub/")
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    shutil.copy(archive, shelf)
+    path = {
+        "folder": folder,
+        "message file": folder / MESSAGE,
+        "archive": archive,
+        "folder of archives": shelf,
+    }
+    (session,) = find_sessions([path[form]])
+    assert (session.name, session.levels, session.start_ms) == ("TEST_2024-01-02", 2, 34_200_000)
+    check(*read(session), recording)
+
+
+def test_several_sessions_and_paths(folder, tmp_path, recording):
+    for kind in ("message", "orderbook"):
+        name = NAME.format(kind, 2)
+        shutil.copy(folder / name, folder / name.replace("TEST", "ALSO"))
+    archive = zipped(folder, tmp_path / "both.zip")
+    assert [session.symbol for session in find_sessions([folder])] == ["ALSO", "TEST"]
+    assert len(find_sessions([folder, archive])) == 4
+    assert len(find_sessions([folder, folder / MESSAGE])) == 2  # named twice, read once
+
+
+def test_checksum_follows_the_content(folder):
+    (session,) = find_sessions([folder])
+    before = session.checksum()
+    assert before == find_sessions([folder])[0].checksum()
+    lines = (folder / ORDERBOOK).read_text()
+    (folder / ORDERBOOK).write_text(lines[:-1] + "0\n")
+    assert session.checksum() != before
+
+
+@pytest.mark.parametrize("dialect", ["BOM", "CRLF", "no last line end", "MPID column"])
+def test_dialects(folder, recording, dialect):
+    data = {file: file.read_bytes() for file in (folder / MESSAGE, folder / ORDERBOOK)}
+    for file, content in data.items():
+        if dialect == "BOM":
+            content = b"\xef\xbb\xbf" + content
+        elif dialect == "CRLF":
+            content = content.replace(b"\n", b"\r\n")
+        elif dialect == "no last line end":
+            content = content[:-1]
+        elif file.name == MESSAGE:
+            content = content.replace(b"\n", b",null\n", 1).replace(b"1\n", b"1,MPID\n")
+        file.write_bytes(content)
+    ((messages, books),) = read_all(folder)
+    check(messages, books, recording)
+
+
+def test_times_are_exact(tmp_path):
+    """Nanoseconds beyond a double's reach, dropped zeros, and one of the vendor's own float accidents."""
+    texts = ["34200", "34200.1", "34200.18960767", "40000.000000001", "43002.632812672004", "86399.999999999"]
+    lines = [f"{text},5,0,5,1000000,1" for text in texts]
+    write_pair(tmp_path, lines, ["1010000,10,990000,20"] * len(lines), 1)
+    ((messages, _),) = read_all(tmp_path)
+    assert messages.time.tolist() == [
+        34_200_000_000_000,
+        34_200_100_000_000,
+        34_200_189_607_670,
+        40_000_000_000_001,
+        43_002_632_812_672,
+        86_399_999_999_999,
+    ]
+
+
+def test_every_nanosecond_survives(tmp_path):
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.integers(0, 86_400 * 10**9, 5000))
+    write_pair(
+        tmp_path,
+        [f"{seconds(int(time))},5,0,5,1000000,1" for time in times],
+        ["1010000,10,990000,20"] * len(times),
+        1,
+    )
+    ((messages, _),) = read_all(tmp_path)
+    assert np.array_equal(messages.time, times)
+
+
+def edit(file, row, column=None, value=None, line=None):
+    lines = file.read_text().split("\n")
+    values = lines[row - 1].split(",")
+    if column is not None:
+        values[column - 1] = value
+    lines[row - 1] = ",".join(values) if line is None else line
+    file.write_text("\n".join(lines))
+
+
+FAULTS = {
+    "garbage integer": (MESSAGE, 7, 4, "1O", "column 4: '1O' is not an integer"),
+    "empty value": (MESSAGE, 7, 3, "", "column 3: '' is not an integer"),
+    "garbage time": (
+        MESSAGE,
+        7,
+        1,
+        "09:30:01",
+        "column 1: '09:30:01' is not a time in seconds since midnight",
+    ),
+    "time past midnight": (MESSAGE, 7, 1, "90000.5", "time 90000500000000 ns lies past midnight"),
+    "time going back": (MESSAGE, 7, 1, "34200", "time 34200000000000 ns is earlier than the row before"),
+    "type": (MESSAGE, 7, 2, "8", "type 8 is not one of 1 to 7"),
+    "direction": (MESSAGE, 7, 6, "0", "direction 0 is not 1 or -1"),
+    "size": (MESSAGE, 7, 4, "0", "size 0 is not positive"),
+    "negative price": (MESSAGE, 7, 5, "-1", "price -1 is not positive"),
+    "far price": (MESSAGE, 7, 5, "99999999900", "the price 999999999 ticks is 9"),
+    "book price off the tick": (
+        ORDERBOOK,
+        7,
+        5,
+        "100150",
+        "ask level 2: price 100150 is off the tick of 100",
+    ),
+    "book price": (ORDERBOOK, 7, 3, "0", "bid level 1: price 0 is not positive"),
+    "book size": (ORDERBOOK, 7, 8, "-5", "bid level 2: size -5 is not positive"),
+    "book garbage": (ORDERBOOK, 7, 2, "x", "column 2: 'x' is not an integer"),
+    "far book price": (ORDERBOOK, 7, 1, "99999999900", "the price 999999999 ticks is 9"),
+}
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["file", "archive"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_names_file_row_and_reason(folder, tmp_path, fault, archived):
+    name, row, column, value, reason = FAULTS[fault]
+    edit(folder / MESSAGE, 7, 2, "1")  # a visible message, for which every rule holds
+    edit(folder / name, row, column, value)
+    path = zipped(folder, tmp_path / "x.zip") if archived else folder
+    source = f"{path}!{name}" if archived else str(folder / name)
+    with pytest.raises(DataError, match=re.escape(f"{source}, row {row}: {reason}")) as raised:
+        read_all(path)
+    assert (raised.value.source, raised.value.row) == (source, row)
+
+
+def test_visible_price_off_the_tick(folder):
+    edit(folder / MESSAGE, 7, 5, "100150")
+    edit(folder / MESSAGE, 7, 2, "4")
+    with pytest.raises(DataError, match=r"message_2.csv, row 7: price 100150 is off the tick of 100"):
+        read_all(folder)
+    edit(folder / MESSAGE, 7, 2, "5")  # hidden orders may trade between ticks
+    read_all(folder)
+
+
+@pytest.mark.parametrize("line", ["34300.5,1,5,6,7", "34300.5,1,5,6,7,1,null,8", ""])
+def test_wrong_number_of_columns(folder, line):
+    edit(folder / MESSAGE, 9, line=line)
+    with pytest.raises(DataError, match=rf"row 9: {line.count(',') + 1} columns instead of 6"):
+        read_all(folder)
+
+
+@pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
+def test_cut_last_line(folder, recording, name):
+    text = (folder / name).read_text()
+    (folder / name).write_text(text[: text.rindex(",")])
+    row = len(recording.messages)
+    with pytest.raises(
+        DataError, match=rf"{name}, row {row}: the last line is cut .*truncated, get it again"
+    ):
+        read_all(folder)
+
+
+@pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
+def test_missing_rows(folder, recording, name):
+    lines = (folder / name).read_text().splitlines(keepends=True)
+    (folder / name).write_text("".join(lines[:-3]))
+    row = len(recording.messages) - 2
+    with pytest.raises(DataError, match=rf"{name}, row {row}: the message file has .* get both again"):
+        read_all(folder)
+
+
+def test_empty_files(folder):
+    (folder / MESSAGE).write_text("")
+    with pytest.raises(DataError, match=rf"{MESSAGE}.*1 columns instead of 6"):
+        read_all(folder)
+
+
+def test_book_without_a_price(tmp_path):
+    write_pair(tmp_path, ["34200.1,5,0,5,1000000,1"], ["9999999999,0,-9999999999,0"], 1)
+    with pytest.raises(DataError, match="no row shows a price"):
+        read_all(tmp_path)
+
+
+@pytest.mark.parametrize(("gone", "left"), [(MESSAGE, ORDERBOOK), (ORDERBOOK, MESSAGE)])
+def test_half_a_pair(folder, gone, left):
+    (folder / gone).unlink()
+    with pytest.raises(DataError, match=rf"{left}: its other half is missing; put {gone} beside it"):
+        find_sessions([folder])
+
+
+def test_message_file_without_its_sibling(folder):
+    (folder / ORDERBOOK).unlink()
+    with pytest.raises(DataError, match=f"put {ORDERBOOK} beside it"):
+        find_sessions([folder / MESSAGE])
+
+
+def test_paths_without_lobster_files(folder, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "notes.csv").write_text("a,b\n")
+    with pytest.raises(DataError, match=r"empty: no LOBSTER files; expected SYMBOL_"):
+        find_sessions([empty])
+    with pytest.raises(DataError, match=r"notes\.csv: not a LOBSTER message file"):
+        find_sessions([empty / "notes.csv"])
+    with pytest.raises(DataError, match="absent: no such file or folder"):
+        find_sessions([tmp_path / "absent"])
+
+
+def test_corrupt_archives(folder, tmp_path):
+    archive = zipped(folder, tmp_path / "session.zip")
+    data = bytearray(archive.read_bytes())
+    archive.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"session\.zip: not a readable zip archive"):
+        find_sessions([archive])
+    data[200:260] = bytes(60)
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=rf"session\.zip!{MESSAGE}: cannot be read .* get the file again"):
+        read_all(archive)

@@ -1,0 +1,54 @@
+"""Rotary angles and windowed attention against their definitions."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from mars_lmm.models.transformer import ROPE_BASE, RotaryAngles, WindowAttention, rotate
+
+
+def test_angles_are_position_times_frequency():
+    angles = RotaryAngles(16)
+    position = torch.tensor([[0, 1, 2, 1023]])
+    frequency = torch.tensor([ROPE_BASE ** (-2 * pair / 16) for pair in range(8)], dtype=torch.float64)
+    expected = position.unsqueeze(-1) * frequency
+    cos, sin = angles(position)
+    assert cos.dtype == torch.float32
+    assert_close(cos.double(), expected.cos(), atol=2e-6, rtol=0)
+    assert_close(sin.double(), expected.sin(), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("offset", [1_000, 1_000_003, 2**31 - 100])
+def test_only_the_distance_counts_at_any_position(offset):
+    angles = RotaryAngles(16)
+    q, k = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+
+    def score(position):
+        return rotate(q, *angles(torch.tensor(position + 37))) @ rotate(k, *angles(torch.tensor(position)))
+
+    assert_close(score(offset), score(0), atol=1e-5, rtol=0)
+
+
+def test_rotation_is_by_the_angle():
+    angle = torch.tensor([0.3, 1.1])
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    turned = torch.complex(x[:2], x[2:]) * torch.polar(torch.ones(2), angle)
+    assert_close(rotate(x, angle.cos(), angle.sin()), torch.cat((turned.real, turned.imag)))
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17, 43])
+def test_window_attention_equals_the_dense_definition(length, kv_heads):
+    window, heads, channels = 8, 4, 6
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(2, heads, length, channels, generator=generator)
+    k, v = torch.randn(2, 2, kv_heads, length, channels, generator=generator)
+    score = q @ k.repeat_interleave(heads // kv_heads, 1).transpose(-1, -2) / math.sqrt(channels)
+    age = torch.arange(length)[:, None] - torch.arange(length)
+    score = score.masked_fill((age < 0) | (age >= window), -math.inf)
+    expected = F.softmax(score, -1) @ v.repeat_interleave(heads // kv_heads, 1)
+    attention = WindowAttention(window, length, q.device)
+    assert_close(attention(0, q, k, v), expected, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mars_lmm.tokenizers.bins import MAX_SAMPLES, QuantileBins
+
+integers = st.lists(st.integers(-50, 50) | st.integers(-(10**12), 10**12), min_size=1, max_size=400)
+
+
+@settings(max_examples=200, deadline=None)
+@given(integers, st.integers(2, 32), st.sampled_from([None, 0, -3]))
+def test_bins_partition_the_integers_and_represent_themselves(values, num_bins, cut):
+    bins = QuantileBins.fit(np.array(values), num_bins, cut)
+    assert bins.num_bins == num_bins
+    assert (bins.edges[1:] >= bins.edges[:-1]).all()
+    used = np.unique(bins.encode(np.array(values)))
+    for index in used:
+        represented = bins.encode(bins.values[index])
+        assert (represented == index).all()
+    if cut is not None and min(values) <= cut < max(values):
+        assert not set(bins.encode(np.arange(cut - 60, cut + 1))) & set(bins.encode(np.arange(cut + 1, cut + 60)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(integers, st.integers(2, 32))
+def test_bins_survive_json(values, num_bins):
+    bins = QuantileBins.fit(np.array(values), num_bins)
+    again = QuantileBins.from_dict(json.loads(json.dumps(bins.to_dict())))
+    for name in ("edges", "values", "cumulative"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(bins, name))
+
+
+def test_a_frequent_value_has_a_bin_of_its_own_and_the_rest_is_even():
+    rng = np.random.default_rng(0)
+    rest = rng.integers(1, 1_000_000, 60_000)
+    values = np.concatenate([np.full(40_000, 500_000), rest])
+    bins = QuantileBins.fit(values, 16)
+    index = bins.encode(np.array([500_000]))[0]
+    counts = np.bincount(bins.encode(values), minlength=16)
+    assert counts[index] == np.count_nonzero(values == 500_000)
+    np.testing.assert_allclose(np.delete(counts, index), 60_000 / 15, rtol=0.15)
+
+
+def test_outliers_fall_into_the_end_bins():
+    bins = QuantileBins.fit(np.arange(1000), 8)
+    assert bins.encode(np.array([-(10**15)]))[0] == 0
+    assert bins.encode(np.array([10**15]))[0] == 7
+
+
+def test_common_values_are_drawn_with_their_weights_and_rare_ones_by_quantiles():
+    bins = QuantileBins.fit(np.repeat([1, 2, 1000], [30, 10, 60]), 2)
+    low = bins.encode(np.array([1]))[0]
+    np.testing.assert_array_equal(bins.values[low][:2], [1, 2])
+    np.testing.assert_allclose(bins.cumulative[low][:2], [0.75, 1.0])
+    spread = QuantileBins.fit(np.arange(0, 10**6, 7), 2)
+    assert (np.diff(spread.values[0]) > 0).all()
+    assert len(spread.values[0]) == MAX_SAMPLES
+    assert spread.values[0][MAX_SAMPLES // 2] == pytest.approx(250_000, rel=0.05)
+
+
+def test_no_values_is_an_error():
+    with pytest.raises(ValueError, match="training split is empty"):
+        QuantileBins.fit(np.array([], dtype=np.int64), 4)

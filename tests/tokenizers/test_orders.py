@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from mars_lmm.data.replay import replay
+from mars_lmm.market import types as t
+from mars_lmm.tokenizers import observation as o
+from mars_lmm.tokenizers.coding import NUM_DECODE_DRAWS, make_coding
+from mars_lmm.tokenizers.cpu import CODING
+from mars_lmm.tokenizers.orders import OrderTokenizer
+
+
+@pytest.fixture(scope="module")
+def observed(synthetic_flow):
+    return replay(synthetic_flow).observed
+
+
+@pytest.fixture(scope="module")
+def tokenizer(observed):
+    return OrderTokenizer.fit(observed)
+
+
+def decode(tokenizer, token, mid, draws, coding=CODING):
+    order = np.zeros(t.NUM_ORDER_COLUMNS, dtype=np.int64)
+    interval = coding.decode(tokenizer.tables(), token, mid, draws, order)
+    return order, interval
+
+
+def reencode(tokenizer, order, interval, mid):
+    """Observe a decoded order as the exchange would, had it acted exactly as asked."""
+    row = np.zeros((1, o.NUM_OBSERVED), dtype=np.int64)
+    row[0, o.TYPE] = o.CANCEL_TYPE if order[t.KIND] == t.CANCEL_AT else order[t.SIDE]
+    row[0, [o.OFFSET, o.SIZE, o.INTERVAL]] = order[t.PRICE] - mid, order[t.SIZE], interval
+    return int(tokenizer.encode(row)[0][0])
+
+
+def test_vocabulary(tokenizer):
+    assert tokenizer.bins == (3, 32, 32, 16)
+    assert tokenizer.vocabulary == 49_152
+
+
+def test_every_seen_token_decodes_to_an_order_of_the_same_token(tokenizer, observed):
+    rng = np.random.default_rng(0)
+    for token in np.unique(tokenizer.encode(observed)[0]).tolist():
+        order, interval = decode(tokenizer, token, 10_000, rng.random(NUM_DECODE_DRAWS))
+        assert reencode(tokenizer, order, interval, 10_000) == token
+
+
+def test_every_token_decodes_to_a_possible_order(tokenizer):
+    rng = np.random.default_rng(1)
+    for token in range(0, tokenizer.vocabulary, 37):
+        order, interval = decode(tokenizer, token, 10_000, rng.random(NUM_DECODE_DRAWS))
+        assert order[t.SIZE] > 0
+        assert interval >= 0
+        if order[t.KIND] == t.CANCEL_AT:
+            assert (order[t.SIDE] == t.SELL) == (order[t.PRICE] > 10_000)
+
+
+def test_draws_reach_the_ends_of_a_bin(tokenizer):
+    bins = tokenizer.interval
+    token = 5  # type 0, first price, first size, interval bin 5
+    for draw, place in ((0.0, 0), (1 - 2**-53, -1)):
+        assert decode(tokenizer, token, 0, np.array([0.0, 0.0, draw]))[1] == bins.values[5][place]
+
+
+def test_plain_python_codes_alike(tokenizer, observed):
+    plain = make_coding(lambda function: function)
+    market = np.zeros((2, 42), dtype=np.int16)
+    for row in observed[::997]:
+        tokens = [c.encode(tokenizer.tables(), row, m) for c, m in zip((CODING, plain), market, strict=True)]
+        assert tokens[0] == tokens[1]
+        np.testing.assert_array_equal(market[0], market[1])
+
+
+def test_features_of_a_book_with_missing_levels(tokenizer):
+    row = np.zeros((1, o.NUM_OBSERVED), dtype=np.int64)
+    row[0, o.CHANGE], row[0, o.MINUTE] = -17, 12
+    levels = row[0, o.LEVELS :].reshape(2, 2, t.DEPTH)
+    levels[:, 0] = -1
+    levels[t.BUY, 0, 0], levels[t.BUY, 1, 0] = 1, 300
+    _, market = tokenizer.encode(row)
+    assert market[0, :2].tolist() == [-17, 12]
+    features = market[0, 2:].reshape(2, 2, t.DEPTH)
+    assert (features[t.SELL, 0] == 32).all()
+    assert (features[t.SELL, 1] == 0).all()
+    assert features[t.BUY, 0, 0] == tokenizer.level_distance.encode(np.array([1]))[0]
+    assert features[t.BUY, 1, 0] == 1 + tokenizer.level_size.encode(np.array([300]))[0]
+
+
+def test_json_round_trip(tokenizer, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(path)
+    again = OrderTokenizer.load(path)
+    assert again.checksum == tokenizer.checksum
+    for ours, theirs in zip(again.tables(), tokenizer.tables(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_another_fit_has_another_checksum(tokenizer, observed):
+    assert OrderTokenizer.fit(observed[: len(observed) // 2]).checksum != tokenizer.checksum
+
+
+def test_another_version_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="tokenizer version 0"):
+        OrderTokenizer.from_dict(tokenizer.to_dict() | {"version": 0})

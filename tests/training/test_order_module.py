@@ -1,0 +1,130 @@
+import math
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from prepared_sets import numbered_rows, write_prepared
+
+from mars_lmm.training.optimizers import OptimConfig
+from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
+
+
+class Record(L.Callback):
+    """What the Trainer logs at every step."""
+
+    def __init__(self):
+        self.losses, self.rates, self.validated = [], [], []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.losses.append(outputs["loss"].item())
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_validation_end(self, trainer, module):
+        self.validated.append(trainer.global_step)
+
+
+def nats_of(module, batch):
+    """float64[B, T], row by row and without a mask."""
+    with torch.no_grad():
+        hidden = module.model(batch["token"][:, :-1], batch["market"][:, :-1])
+        return module.model.nll(hidden, batch["token"][:, 1:]).double().numpy()
+
+
+def test_loss_is_the_mean_over_scored_targets(make_module, make_data):
+    module = make_module()
+    module.log = lambda *args, **kwargs: None
+    (batch,) = make_data(batch_size=7).val_dataloader()
+    nats = nats_of(module, batch)
+    scored = np.concatenate([row[first:] for row, first in zip(nats, batch["first_target"], strict=True)])
+    assert len(scored) == sum(16 - first for first in range(7))
+    assert module.training_step(batch, 0).item() == pytest.approx(scored.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_validation_is_the_mean_over_all_scored_targets(batch_size, make_module, make_data, make_trainer):
+    module = make_module()
+    (batch,) = make_data(batch_size=7).val_dataloader()
+    nats = nats_of(module, batch)
+    scored = np.concatenate([row[first:] for row, first in zip(nats, batch["first_target"], strict=True)])
+    (result,) = make_trainer().validate(module, datamodule=make_data(batch_size), verbose=False)
+    assert result["validation/nats"] == pytest.approx(scored.mean(), rel=1e-6)
+
+
+def test_an_untrained_model_knows_nothing(make_module, make_data, make_trainer):
+    """Random tokens cost ln V whatever the model, and a fresh one is close to uniform."""
+    (result,) = make_trainer().validate(make_module(), datamodule=make_data(), verbose=False)
+    assert result["validation/nats"] == pytest.approx(math.log(49_152), rel=0.01)
+
+
+def test_learns_a_handful_of_rows_by_heart(tmp_path, make_module, make_data, make_trainer):
+    rows = numbered_rows(4, 16)
+    record = Record()
+    few = write_prepared(tmp_path / "few", rows, rows)
+    trainer = make_trainer(max_steps=120, val_check_interval=120, callbacks=[record], gradient_clip_val=1.0)
+    module = make_module(max_steps=120, optim=OptimConfig(learning_rate=1e-2), prepared=few)
+    trainer.fit(module, datamodule=make_data(prepared=few))
+    assert record.losses[0] == pytest.approx(math.log(49_152), rel=0.02)
+    assert trainer.callback_metrics["validation/nats"] < 1.0
+
+
+def test_learning_rate_follows_the_schedule(make_module, make_data, make_trainer):
+    record = Record()
+    make_trainer(callbacks=[record]).fit(make_module(), datamodule=make_data())
+    schedule = ScheduleConfig(12, warmup_steps=2)
+    assert record.rates == pytest.approx([3e-3 * learning_rate_factor(step, schedule) for step in range(12)])
+
+
+@pytest.mark.parametrize(("max_steps", "validated"), [(12, [4, 8, 12]), (10, [4, 8, 10]), (3, [3])])
+def test_the_last_step_is_validated(max_steps, validated, make_module, make_data, make_trainer):
+    record = Record()
+    trainer = make_trainer(max_steps=max_steps, callbacks=[record])
+    trainer.fit(make_module(), datamodule=make_data())
+    assert record.validated == validated
+    assert trainer.global_step == max_steps
+
+
+def test_accumulation_counts_optimiser_steps(make_module, make_data, make_trainer):
+    record = Record()
+    trainer = make_trainer(max_steps=3, accumulate_grad_batches=2, callbacks=[record])
+    trainer.fit(make_module(), datamodule=make_data())
+    assert trainer.global_step == 3
+    assert record.validated[-1] == 3
+
+
+@pytest.mark.parametrize("max_steps", [-1, 13])
+def test_trainer_and_schedule_must_agree(max_steps, make_module, make_data, make_trainer):
+    trainer = make_trainer(max_steps=max_steps, max_epochs=1)
+    with pytest.raises(ValueError, match=r"set trainer\.max_steps = schedule\.max_steps"):
+        trainer.fit(make_module(max_steps=12), datamodule=make_data())
+
+
+class Poison(L.Callback):
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == 3:
+            next(module.model.parameters()).data.fill_(float("nan"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(make_module, make_data, make_trainer):
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 3: lower optim\.learning_rate"):
+        make_trainer(callbacks=[Poison()]).fit(make_module(), datamodule=make_data())
+
+
+def test_clipping_under_mixed_precision(make_module, make_data, make_trainer):
+    trainer = make_trainer(max_steps=2, precision="bf16-mixed", gradient_clip_val=1.0)
+    trainer.fit(make_module(), datamodule=make_data())
+    assert trainer.global_step == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_trains_on_a_gpu(precision, make_module, make_data, make_trainer):
+    trainer = make_trainer(
+        max_steps=4, accelerator="gpu", devices=1, precision=precision, gradient_clip_val=1.0
+    )
+    trainer.fit(make_module(), datamodule=make_data(num_workers=2))
+    assert trainer.global_step == 4
+    assert trainer.optimizers[0].defaults["fused"] == (True if precision == "32-true" else None)
