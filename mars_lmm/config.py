@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -17,6 +18,10 @@ from mars_lmm.training.optimizers import OptimConfig
 from mars_lmm.training.schedules import ScheduleConfig
 
 Config = TypeVar("Config")
+
+_HERE = Path(__file__).resolve().parent
+# The folder of configuration files: installed with the package, or beside it in the repository.
+CONF = str(next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if folder.is_dir()))
 
 ALLOWED_TARGETS = ("lightning.", "mars_lmm.", "torch.", "torchmetrics.")
 
@@ -94,9 +99,7 @@ def _refuse_unknown_keys(config: DictConfig, schema: type, prefix: str) -> None:
     known = {entry.name: entry for entry in fields(schema)}
     for key in config:
         if key not in known:
-            raise ConfigCompositionException(
-                f"unknown key {prefix}{key}; {schema.__name__} has {', '.join(known)}"
-            )
+            raise ConfigCompositionException(f"unknown key {prefix}{key}; {schema.__name__} has {', '.join(known)}")
         nested = known[key].default_factory
         if is_dataclass(nested):
             _refuse_unknown_keys(config[key], nested, f"{prefix}{key}.")

@@ -3,10 +3,10 @@
 import argparse
 import json
 
-from mars_lmm.bench import exchange
+from mars_lmm.bench import exchange, rollout
 
 # A bench is a module with `add_arguments(parser)` and `run(args) -> dict`; its docstring is its help.
-BENCHES = {"exchange": exchange}
+BENCHES = {"exchange": exchange, "rollout": rollout}
 
 
 def main():

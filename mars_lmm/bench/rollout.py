@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from mars_lmm.cli import CONF
+from mars_lmm.config import CONF
 from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
 from mars_lmm.data.replay import replay
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
@@ -65,9 +65,7 @@ def run(args: argparse.Namespace) -> dict:
     _say(f"rolling out {args.books} books, {steps} orders each")
     cached = _time(_engine(args, model, tokenizer, start), steps)
     _say(f"recomputing the window, {args.recomputed_steps} orders each")
-    recomputed = _time(
-        RecomputingEngine(_engine(args, model, tokenizer, start), start), args.recomputed_steps
-    )
+    recomputed = _time(RecomputingEngine(_engine(args, model, tokenizer, start), start), args.recomputed_steps)
     bytes_per_step = model.bytes_per_step(args.books)
     return {
         "orders_per_second": round(cached["rate"], 1),

@@ -1,0 +1,1 @@
+"""Data: feeds, the order flow, replay, preparation, and what training reads."""

@@ -73,9 +73,7 @@ class OrderFlow:
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.columns = {
-            name: np.ascontiguousarray(self.columns[name], dtype=dtype) for name, dtype in COLUMNS.items()
-        }
+        self.columns = {name: np.ascontiguousarray(self.columns[name], dtype=dtype) for name, dtype in COLUMNS.items()}
 
     def __len__(self) -> int:
         return len(self.columns["time"])

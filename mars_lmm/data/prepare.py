@@ -169,6 +169,7 @@ def _write_rows(path: Path, windows: list, coded: list, row_length: int, digest)
             market = np.stack([coded[index][1][start : start + size] for index, start, _ in part])
             digest.update(token.tobytes())
             digest.update(market.tobytes())
+            digest.update(np.array(part, dtype=np.int64).tobytes())
             columns = [
                 pa.FixedSizeListArray.from_arrays(token.ravel(), size),
                 pa.FixedSizeListArray.from_arrays(market.ravel(), size * NUM_MARKET_FEATURES),

@@ -86,9 +86,7 @@ def replay(flow: OrderFlow, state: MarketState | None = None, first: int = 0, la
     tape = np.empty((count, o.NUM_TAPE), dtype=np.int64)
     report = np.zeros(t.NUM_REPORT_COLUMNS, dtype=np.int64)
     book = BookState(*(array[0] for array in state.book))
-    failed = _replay(
-        book, state.clock, flow.orders()[visible], flow.time[visible], anonymous, report, observed, tape
-    )
+    failed = _replay(book, state.clock, flow.orders()[visible], flow.time[visible], anonymous, report, observed, tape)
     if failed >= 0:
         row = int(visible[failed])
         raise DataError(

@@ -24,9 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m mars_lmm.data.verify", description=__doc__.partition(":")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m mars_lmm.data.verify", description=__doc__.partition(":")[0])
     parser.add_argument("feed", choices=FEEDS)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, archive or file")
     options = parser.parse_args(arguments)

@@ -1,0 +1,1 @@
+"""Scores of simulated markets against real ones, and reports."""

@@ -23,9 +23,9 @@ def activity(run: SimulationRun) -> dict:
     """Distributions of spread, order size, waiting time and order type, and rates per minute.
 
     Returns:
-        For `spread`, `size`, `wait` (seconds): `edges` of the bins, each source's `shares`, and their `overlap`
-        (1 less the total variation distance). For `type`: `labels` in place of edges. `rates`: for each source,
-        orders, trades and traded size per minute of a path, and the mean spread in currency.
+        For `spread`, `size`, `wait` (seconds): `edges` of the bins, each source's `shares`, and their
+        `overlap` (1 less the total variation distance). For `type`: `labels` in place of edges. `rates`: for
+        each source, orders, trades and traded size per minute of a path, and the mean spread in currency.
     """
     spread = {source: _spread(run.orders[source]) for source in SOURCES}
     most = int(np.quantile(np.concatenate(list(spread.values())), 0.99))
@@ -86,8 +86,7 @@ def _histogram(samples: dict[str, np.ndarray], edges: np.ndarray) -> dict:
     """Values beyond the edges count in the outer bins."""
     last = len(edges) - 2
     bins = {
-        source: np.clip(np.searchsorted(edges, values, side="right") - 1, 0, last)
-        for source, values in samples.items()
+        source: np.clip(np.searchsorted(edges, values, side="right") - 1, 0, last) for source, values in samples.items()
     }
     counts = {source: np.bincount(index, minlength=last + 1) for source, index in bins.items()}
     return _compared(counts) | {"edges": edges}
@@ -110,12 +109,11 @@ def tails(panels: dict[str, Panel]) -> dict:
         r = returns(panel.price_last)
         for index in range(len(panel.symbols)):
             rows = panel.symbol == index
-            deviation = r[rows][np.isfinite(r[rows])].std()
+            known = r[rows][np.isfinite(r[rows])]
+            deviation = known.std() if len(known) else 0.0
             r[rows] = r[rows] / deviation if deviation > 0 else np.nan
         sizes = np.abs(r[np.isfinite(r)])
-        shares[source] = (
-            (sizes[:, None] > multiples).mean(axis=0) if len(sizes) else np.full(len(multiples), np.nan)
-        )
+        shares[source] = (sizes[:, None] > multiples).mean(axis=0) if len(sizes) else np.full(len(multiples), np.nan)
     gaussian = [math.erfc(multiple / math.sqrt(2)) for multiple in multiples]
     return {"multiples": multiples, "shares": shares, "gaussian": gaussian}
 
@@ -130,9 +128,9 @@ def fan(run: SimulationRun, bars: pa.Table, most_starts: int = 6, most_paths: in
         most_paths: How many rollouts to draw for each.
 
     Returns:
-        `starts`: for each drawn start its label, the `replay` mid-price [M + 1], `quantiles` [5, M + 1] and some
-        `paths`; `coverage`: the share of replay minutes of all starts inside the central 50 % and 90 % of the
-        rollouts, and the share to expect from a calibrated model with that many rollouts.
+        `starts`: for each drawn start its label, the `replay` mid-price [M + 1], `quantiles` [5, M + 1] and
+        some `paths`; `coverage`: the share of replay minutes of all starts inside the central 50 % and 90 %
+        of the rollouts, and the share to expect from a calibrated model with that many rollouts.
     """
     num_starts, num_rollouts = len(run.manifest["starts"]), run.manifest["rollouts"]
     mid = bars["price_mid_last"].to_numpy()
@@ -169,7 +167,8 @@ def _coverage(replay: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 def _expected_coverage(num_rollouts: int, tail: float) -> float:
     """Chance that one more path of the same kind falls between the sample quantiles `tail` and 1 - `tail`.
 
-    The interpolated order statistic (n - 1) * tail + 1 of n uniform numbers has mean ((n - 1) * tail + 1) / (n + 1).
+    The interpolated order statistic (n - 1) * tail + 1 of n uniform numbers has the mean
+    ((n - 1) * tail + 1) / (n + 1).
     """
     return 1 - 2 * ((num_rollouts - 1) * tail + 1) / (num_rollouts + 1)
 

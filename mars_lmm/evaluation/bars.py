@@ -14,26 +14,26 @@ def minute_bars(run: SimulationRun) -> pa.Table:
     """Cut every path into minutes counted from its start.
 
     Bar 0 is the state at the start; bar k covers the orders after minute k - 1 up to and including minute k.
-    `price_last` and `price_mid_last` are the last trade price and mid-price, `price_mean` the mean trade price
-    weighted by size, `price_mid` the mean of the mid-prices after each order, all in currency. What a minute
-    does not have is carried forward; a price that has never been is NaN. Orders past the last whole minute are
-    left out.
+    `price_last` and `price_mid_last` are the last trade price and mid-price, `price_mean` the mean trade
+    price weighted by size, `price_mid` the mean of the mid-prices after each order, all in currency. What a
+    minute does not have is carried forward; a price that has never been is NaN. Orders past the last whole
+    minute are left out.
 
     Args:
         run: The simulation and its replay: S starts, R rollouts each, M whole minutes.
 
     Returns:
-        S * (1 + R) * (M + 1) rows: `source`, `symbol`, `start`, `rollout` (numbered over all starts; a replay
-        bears the number of its start's first rollout), `minute_index` (0..M), `time_ns` (since 1970), the four
-        prices, `volume` (traded size).
+        S * (1 + R) * (M + 1) rows: `source`, `symbol`, `start`, `rollout` (numbered over all starts; a
+        replay bears the number of its start's first rollout), `minute_index` (0..M), `time_ns` (since 1970),
+        the four prices, `volume` (traded size).
 
     Raises:
         ValueError: The horizon is shorter than one minute.
     """
     if run.manifest["horizon_ns"] < MINUTE:
         raise ValueError(
-            f"simulation.json: the horizon of {run.manifest['horizon_ns']} ns is shorter than a minute, so there "
-            "are no minute bars; simulate a longer horizon"
+            f"simulation.json: the horizon of {run.manifest['horizon_ns']} ns is shorter than a minute, so "
+            "there are no minute bars; simulate a longer horizon"
         )
     return pa.concat_tables(_source_bars(run, source) for source in (REPLAY, SIMULATION))
 
@@ -64,9 +64,7 @@ def _source_bars(run: SimulationRun, source: str) -> pa.Table:
     mid = (_price_or_nan(orders["bid"]) + _price_or_nan(orders["ask"])) / 2
     two_sided = np.isfinite(mid)
     mid_last = _last(cell[two_sided], mid[two_sided], shape)
-    mid_last[:, 0] = at_start(
-        [(_price_or_nan(start["bid"]) + _price_or_nan(start["ask"])) / 2 for start in starts]
-    )
+    mid_last[:, 0] = at_start([(_price_or_nan(start["bid"]) + _price_or_nan(start["ask"])) / 2 for start in starts])
     mid_last = _carry_forward(mid_last)
     num_mids = _total(cell[two_sided], None, shape)
     mid_mean = _ratio(_total(cell[two_sided], mid[two_sided], shape), num_mids)

@@ -1,9 +1,9 @@
 """Statistics of samples that come in paths, for any weighting of the paths.
 
-Every function takes samples [P, K] (P paths of K values, NaN where a path has no value) and weights [R, P], and
-gives R values: a weight says how often a path counts. A row of ones is the plain statistic, rows of bootstrap
-counts are its replicates. Samples are reduced to power sums per path first, so replicates cost one matrix
-product. A value that the sample cannot give is NaN.
+Samples are [..., P, K]: P paths of K values, NaN where a path has no value. Weights [R, P] say how often each path
+counts, and give values [..., R]: a row of ones is the plain statistic, rows of bootstrap counts are its replicates.
+Samples are reduced to power sums per path first, so replicates cost one matrix product. A value that the sample
+cannot give is NaN.
 """
 
 from __future__ import annotations
@@ -110,17 +110,19 @@ def mean_over_symbols(values: np.ndarray) -> np.ndarray:
 
 def _centred(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Values less their pooled mean, which keeps power sums exact; 0 where not valid."""
-    mean = x[valid].sum() / max(valid.sum(), 1)
+    x = np.where(valid, x, 0.0)
+    mean = x.sum(axis=(-2, -1), keepdims=True) / np.maximum(valid.sum(axis=(-2, -1), keepdims=True), 1)
     return np.where(valid, x - mean, 0.0)
 
 
 def _weighted_sums(weights: np.ndarray, *values: np.ndarray) -> np.ndarray:
-    """Sum of each kind of values [P, K] over paths that count by their weights [R, P]: float64[kinds, R]."""
-    return np.stack([kind.sum(axis=1, dtype=np.float64) for kind in values]) @ weights.T
+    """Sums of each kind of values [..., P, K] over paths that count by their weights: float64[kinds, ..., R]."""
+    sums = np.stack([kind.sum(axis=-1, dtype=np.float64) for kind in values])
+    return (sums.reshape(-1, sums.shape[-1]) @ weights.T).reshape(*sums.shape[:-1], len(weights))
 
 
 def _central_moments(x: np.ndarray, weights: np.ndarray):
-    """Count, sums of squared, cubed and fourth-power deviations, and whether there is any spread: [R] each."""
+    """Count, sums of squared, cubed and fourth-power deviations, and whether there is any spread."""
     valid = np.isfinite(x)
     x = _centred(x, valid)
     squared = x * x

@@ -24,18 +24,18 @@ from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION, SimulationRun
 def evaluate(simulation_dir: Path, output_dir: Path, training: dict | None) -> dict:
     """Score a simulation against its replay and write a report.
 
-    Writes `bars.parquet`, `facts.json`, `evaluation.json`, one SVG for each figure and `report.html`, all drawn from
-    the two JSON files. Files appear only when all of them are made; older ones of the same name are replaced.
+    Writes `bars.parquet`, `facts.json`, `evaluation.json`, and, drawn from the two JSON files, one SVG for each
+    figure and `report.html`. Files appear only when all of them are made; older ones are replaced.
 
     Args:
         simulation_dir: The output folder of a simulation.
         output_dir: Where to write.
-        training: How the model came to be, for the report: `metrics_csv`, `nats`, `baselines`, `model`, `parameters`,
-            `seconds`, `data`, `commands`; None if unknown.
+        training: How the model came to be, for the report: `metrics_csv`, `nats`, `baselines`, `model`,
+            `parameters` (with a `total`), `seconds`, `data`, `commands`; None if unknown.
 
     Returns:
-        What `evaluation.json` holds beside the figures' data: `simulation`, `training`, `agreement`, `coverage`,
-        `rates`, `notes`, `commands`.
+        What `evaluation.json` holds beside the figures' data: `simulation`, `training`, `agreement`,
+        `coverage`, `rates`, `notes`, `commands`.
 
     Raises:
         DataError: A file is missing or cannot be used; the message names it.
@@ -124,9 +124,7 @@ def _simulation(run: SimulationRun) -> dict:
         "orders_per_second": manifest["orders_per_second"],
         "seconds": manifest["seconds"],
         "rejected": rejected / (orders + rejected),
-        "rejected_by_reason": {
-            reason: count / (orders + rejected) for reason, count in manifest["rejected"].items()
-        },
+        "rejected_by_reason": {reason: count / (orders + rejected) for reason, count in manifest["rejected"].items()},
         "ended": manifest["ended"],
     }
 
@@ -137,21 +135,19 @@ def _notes(run: SimulationRun, facts: dict) -> list[str]:
     starts = facts["sources"][REPLAY]["starts_per_symbol"]
     if starts < verdicts.FEWEST_STARTS:
         notes.append(
-            f"There are {starts} starts per symbol; with fewer than {verdicts.FEWEST_STARTS} no interval is worth a "
-            "verdict, so every fact says “cannot tell”. Simulate more starts."
+            f"There are {starts} starts per symbol; with fewer than {verdicts.FEWEST_STARTS} no interval is "
+            "worth a verdict, so every fact says “cannot tell”. Simulate more starts."
         )
     notes.append(
-        f"The replay is one path per start, the simulation {run.manifest['rollouts']}, so the replay's intervals are "
-        "wider. A fact that the replay cannot show on so few paths may still be a fact."
+        f"The replay is one path per start, the simulation {run.manifest['rollouts']}, so the replay's "
+        "intervals are wider. A fact that the replay cannot show on so few paths may still be a fact."
     )
-    cut_off = {
-        reason: count for reason, count in run.manifest["ended"].items() if reason != "horizon" and count
-    }
+    cut_off = {reason: count for reason, count in run.manifest["ended"].items() if reason != "horizon" and count}
     if cut_off:
         reasons = ", ".join(f"{count} by {reason}" for reason, count in cut_off.items())
         notes.append(
-            f"Some rollouts ended before the horizon ({reasons}); their last prices are carried forward, which makes "
-            "their returns too small."
+            f"Some rollouts ended before the horizon ({reasons}); their last prices are carried forward, "
+            "which makes their returns too small."
         )
     return notes
 
@@ -190,7 +186,5 @@ def _draw(evaluation: dict, facts: dict) -> dict[str, str]:
         "activity": figures.to_svg(figures.activity_figure, evaluation["activity"]),
     }
     if evaluation["training"]:
-        drawn["loss"] = figures.to_svg(
-            figures.loss_figure, evaluation["curves"], evaluation["training"]["baselines"]
-        )
+        drawn["loss"] = figures.to_svg(figures.loss_figure, evaluation["curves"], evaluation["training"]["baselines"])
     return drawn

@@ -1,7 +1,7 @@
 """The eleven stylized facts of returns, as MarS defines them, on minute bars.
 
 r(i) is the log return from bar i to bar i + 1. Bar 0 is not used as a start, statistics pool all paths of one
-symbol and one source without centring, and a pair never spans two paths. `docs/realism.md` gives the formulas.
+symbol and one source without centring, and a pair never spans two paths. Formulas: `docs/realism.md`.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class Panel:
         symbols, symbol = np.unique(names.astype(str), return_inverse=True)
         rollout, minute = bars["rollout"].to_numpy(), bars["minute_index"].to_numpy()
         start = bars["start"].to_numpy() if "start" in bars.column_names else rollout
-        _, first, path = np.unique(
-            np.stack([symbol, rollout], axis=1), axis=0, return_index=True, return_inverse=True
-        )
+        _, first, path = np.unique(np.stack([symbol, rollout], axis=1), axis=0, return_index=True, return_inverse=True)
 
         def matrix(name: str, missing=np.nan) -> np.ndarray:
             values = np.full((len(first), minute.max() + 1), missing)
@@ -109,13 +107,20 @@ class Statistic:
         """
         weights = np.ones((1, len(panel.symbol))) if weights is None else weights
         values = np.full((len(weights), len(self.points), len(panel.symbols)), np.nan)
-        samples = [self.samples(panel, point) for point in self.points]
+        per_point = [self.samples(panel, point) for point in self.points]
+        samples = [_stack(arrays) for arrays in zip(*per_point, strict=True)]
         for number in range(len(panel.symbols)):
             rows = panel.symbol == number
-            symbol_weights = weights[:, rows]
-            for index, sample in enumerate(samples):
-                values[:, index, number] = self.estimator(*(x[rows] for x in sample), symbol_weights)
+            values[:, :, number] = self.estimator(*(x[:, rows] for x in samples), weights[:, rows]).T
         return values
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Samples [P, K] of several points, K differing, as one array [points, P, most K] with NaN for the rest."""
+    stacked = np.full((len(arrays), len(arrays[0]), max(x.shape[1] for x in arrays)), np.nan)
+    for row, x in zip(stacked, arrays, strict=True):
+        row[:, : x.shape[1]] = x
+    return stacked
 
 
 def returns(price: np.ndarray, minutes: int = 1, limit: float = np.inf) -> np.ndarray:
@@ -216,9 +221,7 @@ def _moment(key: str, name: str, samples: Callable, estimator: Callable) -> Stat
     return Statistic(key, "delta_t", name, range(1, 21), samples, estimator)
 
 
-RETURN_AUTOCORRELATION = _correlation(
-    "1_return_autocorrelation_price_last", range(1, 11), _return_pairs("price_last")
-)
+RETURN_AUTOCORRELATION = _correlation("1_return_autocorrelation_price_last", range(1, 11), _return_pairs("price_last"))
 KURTOSIS = _moment(
     "2_4_return_kurtosis_price_last",
     "kurtosis",
@@ -280,8 +283,8 @@ def stylized_facts(sources: dict[str, Panel]) -> dict:
         sources: What `panels` gives.
 
     Returns:
-        For each fact `axis`, `statistic`, `values[source][point][symbol]` and `mean_over_symbols[source][point]`
-        (fact 5 has no axis); NaN marks a value that the bars cannot give.
+        For each fact `axis`, `statistic`, `values[source][point][symbol]` and
+        `mean_over_symbols[source][point]` (fact 5 has no axis); NaN marks a value that the bars cannot give.
     """
     facts = {}
     for statistic in STATISTICS:
@@ -289,9 +292,7 @@ def stylized_facts(sources: dict[str, Panel]) -> dict:
         facts[statistic.key] = _entry(statistic.axis, statistic.name, statistic.points, curves, sources)
         if statistic is TIMESCALE_ASYMMETRY:
             differences = {source: asymmetry_difference(curve[None])[0] for source, curve in curves.items()}
-            facts["11_timescale_asymmetry_difference"] = _entry(
-                "lag", "diff", range(11), differences, sources
-            )
+            facts["11_timescale_asymmetry_difference"] = _entry("lag", "diff", range(11), differences, sources)
     facts["5_intermittency_fano"] = _intermittency(sources)
     facts["about_data_distribution"] = _distribution(sources)
     return facts
@@ -306,9 +307,7 @@ def _entry(axis, name, points, curves: dict[str, np.ndarray], sources: dict[str,
         for source, curve in curves.items()
     }
     means = {
-        source: {
-            str(point): float(v) for point, v in zip(points, estimators.mean_over_symbols(curve), strict=True)
-        }
+        source: {str(point): float(v) for point, v in zip(points, estimators.mean_over_symbols(curve), strict=True)}
         for source, curve in curves.items()
     }
     return {"axis": axis, "statistic": name, "values": values, "mean_over_symbols": means}

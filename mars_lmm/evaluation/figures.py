@@ -1,7 +1,7 @@
 """Figures of an evaluation, drawn from its JSON alone.
 
-Each function returns a matplotlib figure; `to_svg` makes it text for a page. Colours are the names of the page's
-style variables there, so that one drawing serves light and dark.
+Each function returns a matplotlib figure; `to_svg` makes it text for a page. There colours are the page's style
+variables, so that one drawing serves light and dark.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _WIDTH = 10.5  # inches
 
 
 def to_svg(draw: Callable[..., Figure], *arguments) -> str:
-    """Draw a figure and return it as SVG to put inside a page: no prologue, no metadata, colours as variables."""
+    """Draw a figure as SVG to put inside a page: no prologue, no metadata, colours as style variables."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": draw.__name__}):
         figure = draw(*arguments)
         buffer = io.StringIO()
@@ -74,9 +74,7 @@ def to_svg(draw: Callable[..., Figure], *arguments) -> str:
 def loss_figure(curves: dict, baselines: dict) -> Figure:
     """Nats per order against the step, with what simple counting reaches."""
     figure, (axes,) = _grid(1, 1, 3.9)
-    train, validation = (
-        np.array(curves[name], dtype=float).reshape(-1, 2) for name in ("train", "validation")
-    )
+    train, validation = (np.array(curves[name], dtype=float).reshape(-1, 2) for name in ("train", "validation"))
     axes.plot(*train.T, color=COLOUR[SIMULATION], alpha=0.35, linewidth=1)
     axes.plot(*validation.T, color=COLOUR[SIMULATION], marker="o", markersize=3.5)
     labels = [(value, f"{name}  {value:.2f}", MUTED) for name, value in baselines.items()]
@@ -86,15 +84,13 @@ def loss_figure(curves: dict, baselines: dict) -> Figure:
     if len(train):
         axes.annotate(
             "train",
-            train[len(train) // 20],
+            train[len(train) // 8],
             xytext=(6, 6),
             textcoords="offset points",
             color=COLOUR[SIMULATION],
             alpha=0.8,
         )
-    axes.set(
-        xlim=(0, max(train[-1:, 0].max(initial=1), validation[-1, 0])), xlabel="step", ylabel="nats per order"
-    )
+    axes.set(xlim=(0, max(train[-1:, 0].max(initial=1), validation[-1, 0])), xlabel="step", ylabel="nats per order")
     axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
     _right_labels(axes, labels)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -112,9 +108,7 @@ def fan_figure(fan: dict) -> Figure:
         minutes = np.arange(len(replay))
         colour = COLOUR[SIMULATION]
         for low, high, alpha in ((0, 4, 0.14), (1, 3, 0.22)):
-            axes.fill_between(
-                minutes, quantiles[low], quantiles[high], color=colour, alpha=alpha, linewidth=0
-            )
+            axes.fill_between(minutes, quantiles[low], quantiles[high], color=colour, alpha=alpha, linewidth=0)
         for path in start["paths"]:
             axes.plot(minutes, _floats(path), color=colour, linewidth=0.6, alpha=0.55)
         axes.plot(minutes, quantiles[2], color=colour, linewidth=1.8)
@@ -161,9 +155,7 @@ def facts_figure(facts: dict) -> Figure:
         ("volume", "minutes later", "correlation with size"),
         ("asymmetry", "lag (minutes)", "difference"),
     )
-    for fact, axes, (name, x_label, y_label) in zip(
-        facts["comparison"]["facts"], all_axes, drawn, strict=False
-    ):
+    for fact, axes, (name, x_label, y_label) in zip(facts["comparison"]["facts"], all_axes, drawn, strict=False):
         axes.set_title(f"{fact['number']}  {fact['name']}", pad=18)
         _verdicts(axes, fact["sources"])
         axes.set(xlabel=x_label, ylabel=y_label)
@@ -237,9 +229,9 @@ def _percent(share: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= 0.999 * size:
-            break
+    unit, size = next(
+        (unit, size) for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)) if seconds >= 0.999 * size
+    )
     return f"{seconds / size:.0f} {unit}"
 
 
@@ -254,19 +246,18 @@ def _floats(values) -> np.ndarray:
 
 
 def _curve(axes: Axes, curves: dict, name: str) -> None:
-    ends = []
-    for source, colour in COLOUR.items():
-        points, value, low, high = (
-            _floats(curves[source][name][column]) for column in ("points", "value", "low", "high")
-        )
-        axes.fill_between(points, low, high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(points, value, color=colour, marker=".", markersize=4, linewidth=1.4)
-        ends += [value[:5], low, high]
-    known = np.concatenate(ends)
-    known = known[np.isfinite(known)]
-    if not len(known):
+    drawn = {
+        source: [_floats(curves[source][name][column]) for column in ("points", "value", "low", "high")]
+        for source in COLOUR
+    }
+    if max(np.isfinite(value).sum() for _, value, _, _ in drawn.values()) < 2:
         _nothing(axes)
         return
+    for source, (points, value, low, high) in drawn.items():
+        axes.fill_between(points, low, high, color=COLOUR[source], alpha=0.16, linewidth=0)
+        axes.plot(points, value, color=COLOUR[source], marker=".", markersize=4, linewidth=1.4)
+    known = np.concatenate([part for _, value, low, high in drawn.values() for part in (value[:5], low, high)])
+    known = known[np.isfinite(known)]
     axes.axhline(0, color=MUTED, linewidth=0.8)
     # The longest lags have few pairs and bands that would flatten all others.
     low, high = np.quantile(known, [0.05, 0.95])
@@ -314,9 +305,7 @@ def _intervals(axes: Axes, sources: dict, reference: float) -> None:
         axes.plot([low, high], [y, y], color=colour, linewidth=5, alpha=0.25)
         axes.plot([value], [y], "o", color=colour, markersize=6)
         if np.isnan(value):
-            axes.text(
-                0.5, y, "too few extremes", transform=axes.get_yaxis_transform(), va="center", color=MUTED
-            )
+            axes.text(0.5, y, "too few extremes", transform=axes.get_yaxis_transform(), va="center", color=MUTED)
     axes.set(ylim=(-0.7, 1.7))
     axes.set_yticks((1, 0), [source.lower() for source in COLOUR])
     axes.margins(x=0.25)
@@ -326,23 +315,23 @@ def _intervals(axes: Axes, sources: dict, reference: float) -> None:
 
 def _decays(axes: Axes, curves: dict, sources: dict) -> None:
     """Volatility clustering against the lag on logarithmic axes, with the fitted decay."""
-    drawn = []
+    values = np.concatenate([_floats(curves[source]["clustering"]["value"]) for source in COLOUR])
+    positive = values[values > 0]
+    if len(positive) < 3:
+        _nothing(axes)
+        return
     for source, colour in COLOUR.items():
         curve = curves[source]["clustering"]
         points, value, exponent = _floats(curve["points"]), _floats(curve["value"]), sources[source]["value"]
-        positive = np.where(value > 0, value, np.nan)
-        axes.plot(points, positive, color=colour, marker=".", markersize=4, linewidth=1.4)
-        drawn += positive[np.isfinite(positive)].tolist()
+        axes.plot(points, np.where(value > 0, value, np.nan), color=colour, marker=".", markersize=4, linewidth=1.4)
         if exponent is not None:
             shape = points**-exponent
             valid = np.isfinite(value)
             fitted = shape * (value[valid] @ shape[valid]) / (shape[valid] @ shape[valid])
             axes.plot(points, fitted, color=colour, linewidth=1, linestyle=(0, (4, 3)))
-    if not drawn:
-        _nothing(axes)
-        return
-    axes.set(xscale="log", yscale="log", ylim=(max(min(drawn) / 1.5, 5e-3), min(max(drawn) * 2, 1.2)))
+    axes.set(xscale="log", yscale="log", ylim=(max(positive.min() / 1.5, 5e-3), min(positive.max() * 2, 1.2)))
     axes.set_xticks((1, 2, 5, 10, 20))
+    axes.set_xlim(0.9, 22)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -374,8 +363,8 @@ def _key(axes: Axes) -> None:
     axes.text(
         0,
         0.4,
-        "Curves are means over symbols of statistics\nof one-minute bars. Bands come from drawing\nwhole starts "
-        "with replacement.",
+        "Curves are means over symbols of statistics\nof one-minute bars. Bands come from drawing\n"
+        "whole starts with replacement.",
         va="top",
         color=MUTED,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def dumps(value, indent: int | None = None) -> str:
-    """JSON text of nested dicts and lists that may hold numpy arrays and scalars; null for NaN and infinity."""
+    """JSON text of nested dicts and lists that may hold numpy values; null stands for NaN and infinity."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False)
 
 

@@ -71,9 +71,7 @@ def _read_manifest(path: Path) -> dict:
     except json.JSONDecodeError as error:
         raise DataError(path, f"not valid JSON ({error}); run the simulation again") from error
     missing = [key for key in _MANIFEST_KEYS if key not in manifest]
-    missing += sorted(
-        {key for start in manifest.get("starts", []) for key in _START_KEYS if key not in start}
-    )
+    missing += sorted({key for start in manifest.get("starts", []) for key in _START_KEYS if key not in start})
     if missing:
         raise DataError(path, f"lacks {', '.join(missing)}; run the simulation again")
     if [start["start"] for start in manifest["starts"]] != list(range(len(manifest["starts"]))):

@@ -1,8 +1,8 @@
 """One number, one interval and one verdict for each stylized fact and source.
 
-A fact is a region of its headline number. The 95 % interval decides: inside the region the fact is present, outside
-it is absent, and an interval that straddles the border cannot tell. Intervals come from drawing whole starts with
-replacement, since the rollouts of one start are not independent of each other, and are widened for few starts.
+A fact is a region of its headline number. The 95 % interval decides: inside the region the fact is present,
+outside it is absent, and an interval that straddles the border cannot tell. Intervals come from drawing whole
+starts with replacement, since the rollouts of one start are not independent, and are widened for few starts.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Fact:
         name: What it says.
         measure: The headline number in words.
         region: The open interval of headline numbers in which the fact is present.
-        estimate: From the replicates of all curves and the tail probability of an interval, the headline number
-            and its interval.
+        estimate: From the replicates of all curves and the tail probability of an interval, the headline
+            number and its interval.
     """
 
     number: int
@@ -63,8 +63,8 @@ class Fact:
 def tail_probability(num_starts: int) -> float:
     """Share of replicates to leave out at either end of a 95 % interval.
 
-    The expanded percentile interval (Hesterberg, The American Statistician 69(4), 2015, section 4.3): drawing n units
-    from n makes too narrow an interval by the factor sqrt((n - 1) / n) and by the normal quantile in place of
+    The expanded percentile interval (Hesterberg, The American Statistician 69(4), 2015): drawing n units from n
+    makes an interval too narrow, by the factor sqrt((n - 1) / n) and by the normal quantile in place of
     Student's. The latter comes from its series in 1 / (n - 1) (Abramowitz and Stegun 26.7.5).
     """
     if num_starts < FEWEST_STARTS:
@@ -91,8 +91,8 @@ def interval(replicates: np.ndarray, tail: float) -> Estimate:
 def strongest(curve: np.ndarray, tail: float) -> Estimate:
     """The point farthest from 0 in standard errors, within a band that holds at all points at once.
 
-    The band is as wide as the largest deviation over the points, in standard errors, that a share of 2 * tail of the
-    replicates exceeds; so choosing the strongest point does not make it significant.
+    The band is as wide as the largest deviation over the points, in standard errors, that a share of 2 * tail
+    of the replicates exceeds; so choosing the strongest point does not make it significant.
 
     Args:
         curve: float64[1 + B, L].
@@ -262,9 +262,7 @@ def judge(panel: f.Panel, seed: int = 0) -> Judgement:
     for fact in FACTS:
         estimate = fact.estimate(curves, tail)
         value, low, high = estimate
-        estimates.append(
-            {"value": value, "low": low, "high": high, "verdict": fact.verdict(estimate, num_starts)}
-        )
+        estimates.append({"value": value, "low": low, "high": high, "verdict": fact.verdict(estimate, num_starts)})
     bands = {}
     for name, curve in curves.items():
         points = CURVES[name].points if name in CURVES else range(curve.shape[1])
@@ -275,10 +273,7 @@ def judge(panel: f.Panel, seed: int = 0) -> Judgement:
 
 def _replicates(panel: f.Panel, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Mean over symbols of each curve and of its replicates, float64[1 + B, L]."""
-    curves = {
-        name: estimators.mean_over_symbols(statistic.curve(panel, weights))
-        for name, statistic in CURVES.items()
-    }
+    curves = {name: estimators.mean_over_symbols(statistic.curve(panel, weights)) for name, statistic in CURVES.items()}
     curves["asymmetry"] = f.asymmetry_difference(curves["coarse_fine"])
     # One count a path: the number of extremes in an hour would depend on how many paths share the hour.
     counts = f.extremes(panel)[0].sum(axis=1)
@@ -295,8 +290,8 @@ def compare(judgements: dict[str, Judgement]) -> dict:
     """The facts of replay and simulation side by side.
 
     Returns:
-        `facts`: for each fact its number, name, measure, region, what was found for each source, and whether the
-        simulation agrees (None where the replay does not show the fact); `shown_by_replay`; `agreed`.
+        `facts`: for each fact its number, name, measure, region, what was found for each source, and whether
+        the simulation agrees (None where the replay does not show the fact); `shown_by_replay`; `agreed`.
     """
     facts = []
     for index, fact in enumerate(FACTS):

@@ -109,8 +109,7 @@ def empty_books(num_books: int, num_orders: int, num_ticks: int, base_price: int
     """
     if min(num_books, num_orders, num_ticks) < 1:
         raise ValueError(
-            "num_books, num_orders and num_ticks must be positive, "
-            f"got {num_books}, {num_orders} and {num_ticks}"
+            f"num_books, num_orders and num_ticks must be positive, got {num_books}, {num_orders} and {num_ticks}"
         )
     if base_price < 0 or base_price + num_ticks - 1 > MAX_PRICE:
         raise ValueError(

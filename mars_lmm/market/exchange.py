@@ -65,17 +65,8 @@ class MarketError(ValueError):
     """
 
     def __init__(self, book: int, order: int, row: np.ndarray, outcome: int):
-        fields = ", ".join(
-            f"{name} {row[column]}"
-            for name, column in (
-                ("kind", KIND),
-                ("side", SIDE),
-                ("price", PRICE),
-                ("size", SIZE),
-                ("id", ORDER_ID),
-                ("owner", OWNER),
-            )
-        )
+        names = ("kind", "side", "price", "size", "id", "owner")
+        fields = ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True))
         super().__init__(
             f"book {book}, order {order} ({fields}): {OUTCOMES[outcome]}: {ADVICE[outcome]}, "
             'or count rejections with on_reject="count"'

@@ -22,7 +22,8 @@ def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
 
     Args:
         logits: [B, n].
-        uniform: float32 or float64 [B] in [0, 1); probabilities are summed in its precision.
+        uniform: float32 or float64 [B] in [0, 1), or 1 where rounding to float32 made it so; probabilities are
+            summed in its precision.
 
     Returns:
         int64 [B] in 0..n-1; never an index of probability zero, however the sums round.
@@ -56,10 +57,7 @@ class JointHead(nn.Module):
             target.reshape(-1).split(NLL_CHUNK),
             strict=True,
         )
-        nats = [
-            checkpoint(self._chunk_nll, h, t, use_reentrant=False, preserve_rng_state=False)
-            for h, t in chunks
-        ]
+        nats = [checkpoint(self._chunk_nll, h, t, use_reentrant=False, preserve_rng_state=False) for h, t in chunks]
         return torch.cat(nats).view(target.shape)
 
     def _chunk_nll(self, hidden: Tensor, target: Tensor) -> Tensor:

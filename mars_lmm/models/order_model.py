@@ -142,9 +142,7 @@ class OrderModel(nn.Module):
         return self.head.logits(hidden)
 
     @torch.no_grad()
-    def prefill(
-        self, token: Tensor, market: Tensor, length: Tensor | None = None
-    ) -> tuple[Tensor, RingCache]:
+    def prefill(self, token: Tensor, market: Tensor, length: Tensor | None = None) -> tuple[Tensor, RingCache]:
         """Read whole histories at once.
 
         Args:

@@ -91,19 +91,13 @@ class RingCache:
         row = (ring + (self.position % W)[:, None]).view(-1)
         filled = torch.arange(W, device=device) <= self.position[:, None]
         # As numbers, once for all layers: SDPA would turn a boolean mask into these in every layer.
-        bias = (
-            torch.zeros(B, W, device=device, dtype=self.k.dtype)
-            .masked_fill_(~filled, -torch.inf)
-            .view(B, 1, 1, W)
-        )
+        bias = torch.zeros(B, W, device=device, dtype=self.k.dtype).masked_fill_(~filled, -torch.inf).view(B, 1, 1, W)
 
         def attend_layer(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self.k[layer].view(-1, C).index_copy_(0, row, k.reshape(-1, C))
             self.v[layer].view(-1, C).index_copy_(0, row, v.reshape(-1, C))
             # Query heads that share a key head become its queries: nothing is repeated for grouped queries.
-            y = F.scaled_dot_product_attention(
-                q.reshape(B, K, -1, C), self.k[layer], self.v[layer], attn_mask=bias
-            )
+            y = F.scaled_dot_product_attention(q.reshape(B, K, -1, C), self.k[layer], self.v[layer], attn_mask=bias)
             return y.view(B, -1, 1, C)
 
         return attend_layer

@@ -1,0 +1,1 @@
+"""Simulation: starts, the rollout engine, trajectories."""

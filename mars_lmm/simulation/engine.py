@@ -71,9 +71,7 @@ class RolloutEngine:
         self.active = np.ones(size, dtype=bool)
         self.accepted = np.zeros(size, dtype=bool)
         self._draws = np.empty((size, NUM_DRAWS))
-        self._proposal = Proposal(
-            np.zeros((size, t.NUM_ORDER_COLUMNS), dtype=np.int64), np.zeros(size, dtype=np.int64)
-        )
+        self._proposal = Proposal(np.zeros((size, t.NUM_ORDER_COLUMNS), dtype=np.int64), np.zeros(size, dtype=np.int64))
         self._nobody = np.zeros(size, dtype=bool)
 
     def propose(self) -> Proposal:
@@ -82,9 +80,7 @@ class RolloutEngine:
         uniform = torch.from_numpy(self._draws[:, :NUM_SAMPLE_DRAWS]).to(self.hidden.device)
         token = self.model.sample(self.hidden, uniform, self.temperature).cpu().numpy()
         proposal = self._proposal
-        decode_orders(
-            self.tables, token, self.markets.clock, self._draws, self.steps, proposal.orders, proposal.times
-        )
+        decode_orders(self.tables, token, self.markets.clock, self._draws, self.steps, proposal.orders, proposal.times)
         self.steps += 1
         return proposal
 

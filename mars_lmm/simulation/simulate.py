@@ -59,9 +59,7 @@ class RolloutConfig:
             raise ValueError(f"cancels={self.cancels!r}: choose newest or oldest")
 
 
-def simulate(
-    config: RolloutConfig, model: OrderModel, prepared: PreparedSet, output: Path, about: dict
-) -> dict:
+def simulate(config: RolloutConfig, model: OrderModel, prepared: PreparedSet, output: Path, about: dict) -> dict:
     """Make rollouts and write them, with the real continuations, to a folder.
 
     The folder appears whole or not at all. Its files are `rollouts.parquet`, `replay.parquet` and
@@ -196,10 +194,7 @@ def make_engine(
     num_orders = max(int(state.book.header[0, t.LIVE_ORDERS]) for state in states) + max_steps
     num_ticks = max(state.book.levels.shape[2] for state in states)
     markets = Markets.concatenate(
-        [
-            Markets.fork(state, int(count), num_orders, num_ticks)
-            for state, count in zip(states, copies, strict=True)
-        ]
+        [Markets.fork(state, int(count), num_orders, num_ticks) for state, count in zip(states, copies, strict=True)]
     )
     hidden, cache = _read_histories(model, [starts[index] for index in used])
     fork = torch.from_numpy(np.repeat(np.arange(len(used)), copies)).to(hidden.device)

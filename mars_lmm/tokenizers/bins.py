@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,7 @@ class QuantileBins:
         return np.searchsorted(self.edges, values, side="left")
 
     @classmethod
-    def fit(
-        cls, values: np.ndarray, num_bins: int, cut: int | None = None, seed: int = 0
-    ) -> QuantileBins:
+    def fit(cls, values: np.ndarray, num_bins: int, cut: int | None = None, seed: int = 0) -> QuantileBins:
         """Fit bins to data.
 
         Args:
@@ -118,7 +117,7 @@ def _segments(own: np.ndarray, below_cut: int) -> list[tuple[int, int]]:
     """Runs of distinct values without a bin of their own, split at the cut."""
     alone = np.flatnonzero(own)
     stops = np.unique(np.concatenate([alone, alone + 1, [0, below_cut, len(own)]]))
-    return [(int(a), int(b)) for a, b in zip(stops[:-1], stops[1:], strict=True) if not own[a]]
+    return [(a, b) for a, b in pairwise(stops.tolist()) if not own[a]]
 
 
 def _share_out(masses: np.ndarray, limits: np.ndarray, total: int) -> np.ndarray:

@@ -22,8 +22,7 @@ class ScheduleConfig:
     def __post_init__(self):
         if not 0 <= self.warmup_steps < self.max_steps:
             raise ValueError(
-                f"warmup_steps is {self.warmup_steps}; it must be at least 0 and below max_steps "
-                f"({self.max_steps})"
+                f"warmup_steps is {self.warmup_steps}; it must be at least 0 and below max_steps ({self.max_steps})"
             )
         if self.decay not in DECAYS:
             raise ValueError(f"decay is {self.decay!r}; choose one of {', '.join(DECAYS)}")

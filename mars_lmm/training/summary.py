@@ -46,9 +46,7 @@ def summarize(
 def join_curves(folder: Path) -> None:
     """Join the CSV logs of all starts of a run; where two starts cover a step, the later one counts."""
     rows: dict[tuple[int, frozenset[str]], dict[str, str]] = {}
-    logs = sorted(
-        folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])
-    )
+    logs = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
     for log in logs:
         with log.open() as file:
             for row in csv.DictReader(file):

@@ -72,9 +72,7 @@ def test_what_the_feed_never_named_is_anonymous(recorded):
     times = np.array([message[0] for message in recording.messages])
     assert (flow.time == times[flow.source_row - 1]).all()
     # Each revealed row stands before the order whose messages moved the window, not behind it.
-    following = np.minimum.accumulate(np.where(anonymous, np.iinfo(np.int32).max, flow.source_row)[::-1])[
-        ::-1
-    ]
+    following = np.minimum.accumulate(np.where(anonymous, np.iinfo(np.int32).max, flow.source_row)[::-1])[::-1]
     assert (flow.source_row[anonymous] <= following[anonymous]).all()
 
 

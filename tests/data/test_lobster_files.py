@@ -43,9 +43,9 @@ def check(messages, books, recording):
     assert np.stack(messages, 1).tolist() == [list(message) for message in recording.messages]
     for row, expected in zip(books, recording.books, strict=True):
         flat = [value for level in zip(row[SELL], row[BUY], strict=True) for pair in level for value in pair]
-        assert [
-            value * 100 if i % 2 == 0 and value != NO_PRICE else value for i, value in enumerate(flat)
-        ] == [NO_PRICE if abs(value) == 9_999_999_999 else value for value in expected]
+        assert [value * 100 if i % 2 == 0 and value != NO_PRICE else value for i, value in enumerate(flat)] == [
+            NO_PRICE if abs(value) == 9_999_999_999 else value for value in expected
+        ]
 
 
 @pytest.mark.parametrize("form", ["folder", "message file", "archive", "folder of archives"])
@@ -204,9 +204,7 @@ def test_cut_last_line(folder, recording, name):
     text = (folder / name).read_text()
     (folder / name).write_text(text[: text.rindex(",")])
     row = len(recording.messages)
-    with pytest.raises(
-        DataError, match=rf"{name}, row {row}: the last line is cut .*truncated, get it again"
-    ):
+    with pytest.raises(DataError, match=rf"{name}, row {row}: the last line is cut .*truncated, get it again"):
         read_all(folder)
 
 

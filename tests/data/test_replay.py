@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,7 @@ def test_replay_in_parts_is_replay(synthetic_flow):
     whole = replay(synthetic_flow)
     state = opening_state(synthetic_flow)
     cuts = [0, 500, 501, 1500, len(synthetic_flow)]
-    parts = [replay(synthetic_flow, state, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [replay(synthetic_flow, state, a, b) for a, b in pairwise(cuts)]
     np.testing.assert_array_equal(np.concatenate([part.observed for part in parts]), whole.observed)
     np.testing.assert_array_equal(np.concatenate([part.tape for part in parts]), whole.tape)
 

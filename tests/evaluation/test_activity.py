@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from fabricate import write_simulation
+from paths import gaussian
 
-from mars_lmm.evaluation.activity import TYPES, activity, fan, tails
+from mars_lmm.evaluation.activity import TYPES, _expected_coverage, _wait, activity, fan, tails
 from mars_lmm.evaluation.bars import minute_bars
 from mars_lmm.evaluation.facts import panels
 from mars_lmm.evaluation.trajectories import SimulationRun
@@ -45,8 +46,6 @@ def test_counts_of_types_and_rates(run):
 
 
 def test_waiting_times_do_not_span_paths(run):
-    from mars_lmm.evaluation.activity import _wait
-
     for source in ("Replay", "Simulation"):
         wait, orders = _wait(run, source), run.orders[source]
         assert wait.min() >= 0
@@ -60,7 +59,7 @@ def test_fan_quantiles_and_coverage(run):
     bars = minute_bars(run)
     found = fan(run, bars, most_starts=3)
     assert len(found["starts"]) == 3
-    table = bars.to_pandas() if False else bars.to_pydict()
+    table = bars.to_pydict()
     mids = [
         m
         for m, source, start, minute in zip(
@@ -76,8 +75,6 @@ def test_fan_quantiles_and_coverage(run):
 
 
 def test_expected_coverage_is_what_calibrated_rollouts_reach():
-    from mars_lmm.evaluation.activity import _expected_coverage
-
     draws = np.random.default_rng(0).random((40_000, 9))
     low, high = np.quantile(draws[:, :8], [0.05, 0.95], axis=1)
     inside = ((low <= draws[:, 8]) & (draws[:, 8] <= high)).mean()
@@ -85,7 +82,5 @@ def test_expected_coverage_is_what_calibrated_rollouts_reach():
 
 
 def test_tails_of_a_gaussian():
-    from paths import gaussian
-
     found = tails(panels(gaussian(2000, 25)))
     np.testing.assert_allclose(found["shares"]["Replay"][:12], found["gaussian"][:12], atol=0.01)

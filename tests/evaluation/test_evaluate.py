@@ -100,8 +100,7 @@ def test_the_report_is_made_from_the_json(finished):
         json.loads((folder / "evaluation" / f"{name}.json").read_text()) for name in ("evaluation", "facts")
     )
     figures = {
-        name: (folder / "evaluation" / f"{name}.svg").read_text()
-        for name in ("loss", "fan", "facts", "activity")
+        name: (folder / "evaluation" / f"{name}.svg").read_text() for name in ("loss", "fan", "facts", "activity")
     }
     assert report.render(evaluation, facts, figures) == page(finished)
 

@@ -1,6 +1,7 @@
 """Verdicts on processes whose facts are known."""
 
 from collections import Counter
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -15,9 +16,14 @@ def verdicts(table, seed=0):
 
 
 def test_garch_has_its_facts():
-    found = verdicts(bars(garch_returns(600, 25)))
-    assert {number for number, verdict in found.items() if verdict == v.PRESENT} >= {1, 2, 4, 5, 6, 7, 8}
+    found = verdicts(bars(garch_returns(300, 25, seed=2)))
+    assert {number for number, verdict in found.items() if verdict == v.PRESENT} >= {1, 2, 5, 6, 7, 8}
     assert found[9] == found[10] == found[3] == v.CANNOT_TELL
+
+
+def test_sums_of_heavy_tailed_returns_become_gaussian():
+    returns = 1e-3 * np.random.default_rng(0).standard_t(4, (200, 25))
+    assert verdicts(bars(returns))[4] == v.PRESENT
 
 
 def test_planted_leverage_volume_and_autocorrelation():
@@ -35,24 +41,23 @@ def test_planted_leverage_volume_and_autocorrelation():
 def test_anti_clustering_is_absent_clustering():
     quiet_and_loud = np.tile([1e-4, 1e-3], 13)[:25]
     returns = np.random.default_rng(2).standard_normal((200, 25)) * quiet_and_loud
-    judged = v.judge(panel(bars(returns))).estimates
-    lag_1 = v.judge(panel(bars(returns))).curves["clustering"]["value"][0]
-    assert lag_1 < -0.3
-    assert judged[5]["verdict"] == v.ABSENT  # lags 1, 3, 5 outweigh 2 and 4
+    judgement = v.judge(panel(bars(returns)))
+    assert judgement.curves["clustering"]["value"][0] < -0.3
+    assert judgement.estimates[5]["verdict"] == v.ABSENT  # lags 1, 3, 5 outweigh 2 and 4
 
 
-@pytest.mark.parametrize(("starts", "rollouts"), [(6, 1), (6, 8), (30, 1)])
+@pytest.mark.parametrize(("starts", "rollouts"), [(6, 4), (20, 1)])
 def test_chance_rarely_makes_a_fact(starts, rollouts):
-    """Independent Gaussian returns: few of 40 draws may show or deny a fact that is about a sign."""
+    """Independent Gaussian returns: few of 20 draws may show a fact that is not there."""
     found = Counter()
-    for seed in range(40):
+    for seed in range(20):
         returns = 1e-3 * np.random.default_rng(seed).standard_normal((starts * rollouts, 25))
         volume = np.random.default_rng(seed).poisson(50, (starts * rollouts, 26))
         for number, verdict in verdicts(bars(returns, volume, rollouts_per_start=rollouts), seed).items():
             found[number, verdict] += 1
     for number in (2, 3, 4, 6, 8, 9, 10, 11):
-        assert found[number, v.PRESENT] <= 5, number
-    assert found[1, v.ABSENT] <= 5
+        assert found[number, v.PRESENT] <= 2, number
+    assert found[1, v.ABSENT] <= 2
 
 
 def test_too_few_starts_cannot_tell():
@@ -77,9 +82,7 @@ def test_rollouts_of_one_start_do_not_count_as_independent():
 
 
 def test_student_t_series_in_the_tail_probability():
-    """Tail of the normal at sqrt(n / (n - 1)) * t: t = 2.5706 for n = 6 and 2.0452 for n = 30, from tables."""
-    from statistics import NormalDist
-
+    """Tail of the normal at sqrt(n / (n - 1)) * t, with t from tables."""
     for n, t in ((6, 2.5706), (30, 2.0452)):
         assert v.tail_probability(n) == pytest.approx(NormalDist().cdf(-t * np.sqrt(n / (n - 1))), rel=0.02)
 

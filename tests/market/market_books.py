@@ -53,11 +53,7 @@ def queues(book: BookState) -> dict:
 
 
 def reference_queues(reference: ReferenceBook) -> dict:
-    return {
-        (side, price): reference.queue(side, price)
-        for side in (SELL, BUY)
-        for price in reference.levels[side]
-    }
+    return {(side, price): reference.queue(side, price) for side in (SELL, BUY) for price in reference.levels[side]}
 
 
 def check_header(book: BookState, reference: ReferenceBook):
@@ -74,7 +70,7 @@ def check_header(book: BookState, reference: ReferenceBook):
 
 
 def check_invariants(book: BookState):
-    """What holds in any book: uncrossed, links and totals right, bitmap and id table telling the same story."""
+    """What holds in any book: uncrossed, links and totals right, bitmap and id table in accord."""
     header = book.header
     best_sell, best_buy = header[BEST_PRICE + SELL], header[BEST_PRICE + BUY]
     assert NO_PRICE in (best_sell, best_buy) or best_buy < best_sell

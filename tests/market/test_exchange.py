@@ -107,15 +107,13 @@ def test_forks_start_equal_and_go_their_own_ways():
 def test_a_rejected_order_is_an_error_that_says_where_and_why():
     exchange = exchange_of(2, on_reject="raise")
     good, bad = (LIMIT, SELL, BASE, 5, 1, 0), (LIMIT, SELL, BASE - 1, 5, 2, 0)
-    with pytest.raises(
-        MarketError, match=r"book 1, order 1 \(.*price 499.*\): bad_price: .*ladder"
-    ) as caught:
+    with pytest.raises(MarketError, match=r"book 1, order 1 \(.*price 499.*\): bad_price: .*ladder") as caught:
         exchange.run(np.array([good, bad, good]), book=1)
     assert (caught.value.book, caught.value.order, caught.value.outcome) == (1, 1, BAD_PRICE)
     # What came before it happened, what comes after it did not.
     assert queues(one(exchange.state, 1)) == {(SELL, BASE): [(1, 5, 0)]}
     assert exchange.snapshots[1, SELL, 0].tolist() == [BASE, 5]
-    with pytest.raises(MarketError, match="book 1, order 1 .*unknown_id"):
+    with pytest.raises(MarketError, match=r"book 1, order 1 .*unknown_id"):
         exchange.step(np.array([good, (CANCEL, 0, 0, 0, 77, 0)]))
     assert queues(one(exchange.state, 0)) == {(SELL, BASE): [(1, 5, 0)]}
 

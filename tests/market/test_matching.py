@@ -52,9 +52,7 @@ def test_agrees_with_the_reference_after_every_order(stream):
         report, trades = reference.execute(*order)
         assert tuple(result.reports[0]) == report
         assert [tuple(trade) for trade in result.trades] == trades
-        assert exchange.snapshots[0].tolist() == [
-            [list(level) for level in side] for side in reference.snapshot()
-        ]
+        assert exchange.snapshots[0].tolist() == [[list(level) for level in side] for side in reference.snapshot()]
         assert queues(book) == reference_queues(reference)
         if report.outcome:
             assert queues(book) == before
@@ -77,9 +75,7 @@ def test_agrees_with_the_reference_on_long_streams(num_orders, num_ticks, num_id
         report, new = reference.execute(*order)
         trades += new
         assert tuple(result.reports[i].tolist()) == report
-        assert [
-            [tuple(level) for level in side] for side in result.snapshots[i].tolist()
-        ] == reference.snapshot()
+        assert [[tuple(level) for level in side] for side in result.snapshots[i].tolist()] == reference.snapshot()
     assert [tuple(trade) for trade in result.trades.tolist()] == trades
     assert queues(one(exchange.state)) == reference_queues(reference)
     check_header(one(exchange.state), reference)

@@ -72,9 +72,7 @@ def test_a_trade_is_at_the_resting_price(play):
 
 
 def test_market_orders_take_any_price_and_drop_the_remainder(play):
-    reports, trades, book = play(
-        [(LIMIT, BUY, 109, 1, 1, 0), (LIMIT, BUY, 100, 1, 2, 0), (MARKET, SELL, 0, 5, 3, 0)]
-    )
+    reports, trades, book = play([(LIMIT, BUY, 109, 1, 1, 0), (LIMIT, BUY, 100, 1, 2, 0), (MARKET, SELL, 0, 5, 3, 0)])
     assert trades == [(109, 1, 1), (100, 1, 2)]
     assert reports[-1] == [ACCEPTED, 2, 0, 3, 100, 209, 2]
     assert book == {}
@@ -193,8 +191,6 @@ def test_rejections_change_nothing(play, order, outcome):
 
 
 def test_an_id_may_be_used_again_once_its_order_is_gone(play):
-    reports, _, book = play(
-        [(LIMIT, SELL, 105, 5, 1, 0), (MARKET, BUY, 0, 5, 2, 0), (LIMIT, SELL, 106, 5, 1, 0)]
-    )
+    reports, _, book = play([(LIMIT, SELL, 105, 5, 1, 0), (MARKET, BUY, 0, 5, 2, 0), (LIMIT, SELL, 106, 5, 1, 0)])
     assert reports[-1][OUTCOME] == ACCEPTED
     assert book == {(SELL, 106): [(1, 5, 0)]}

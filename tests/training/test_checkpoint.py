@@ -11,9 +11,7 @@ from mars_lmm.training.checkpoint import KEY, load_order_model, read_checkpoint
 @pytest.fixture
 def saved(tmp_path, make_module, make_data, make_trainer):
     """A checkpoint after two steps, and the module that was saved."""
-    module = make_module(
-        config={"seed": 0, "data": {"name": "planted", "dates": ["2024-01-05"], "path": None}}
-    )
+    module = make_module(config={"seed": 0, "data": {"name": "planted", "dates": ["2024-01-05"], "path": None}})
     trainer = make_trainer(max_steps=2)
     trainer.fit(module, datamodule=make_data())
     path = tmp_path / "last.ckpt"
@@ -50,9 +48,7 @@ def test_the_model_comes_back_from_the_file_alone(saved, prepared, make_data):
     assert not model.training
     (batch,) = make_data(batch_size=7).val_dataloader()
     with torch.no_grad():
-        assert torch.equal(
-            model(batch["token"], batch["market"]), module.model.eval()(batch["token"], batch["market"])
-        )
+        assert torch.equal(model(batch["token"], batch["market"]), module.model.eval()(batch["token"], batch["market"]))
 
 
 def test_refuses_data_of_another_tokenizer(saved):
@@ -89,12 +85,8 @@ def test_refuses_another_version(saved):
 
 def test_resume_refuses_another_model_or_optimiser(saved, make_module, make_data, make_trainer):
     path, _ = saved
-    module = make_module(
-        model=dataclasses.replace(MODEL, width=32), optim=dataclasses.replace(OPTIM, weight_decay=0.0)
-    )
-    with pytest.raises(
-        ValueError, match=r"model\.width was 16, is 32; optim\.weight_decay was 0\.1, is 0\.0\. Give"
-    ):
+    module = make_module(model=dataclasses.replace(MODEL, width=32), optim=dataclasses.replace(OPTIM, weight_decay=0.0))
+    with pytest.raises(ValueError, match=r"model\.width was 16, is 32; optim\.weight_decay was 0\.1, is 0\.0\. Give"):
         make_trainer().fit(module, datamodule=make_data(), ckpt_path=path, weights_only=True)
 
 
@@ -102,9 +94,7 @@ def test_resume_refuses_other_data(saved, tmp_path, prepared, make_module, make_
     path, _ = saved
     rows = numbered_rows(30, prepared.row_length)
     other = write_prepared(tmp_path / "other", rows, rows, bins=1)
-    with pytest.raises(
-        ValueError, match=f"tokenizer was .*; the data was {prepared.fingerprint}, is .*start a new"
-    ):
+    with pytest.raises(ValueError, match=f"tokenizer was .*; the data was {prepared.fingerprint}, is .*start a new"):
         make_trainer().fit(
             make_module(prepared=other),
             datamodule=make_data(prepared=other),

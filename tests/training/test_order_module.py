@@ -122,9 +122,7 @@ def test_clipping_under_mixed_precision(make_module, make_data, make_trainer):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_trains_on_a_gpu(precision, make_module, make_data, make_trainer):
-    trainer = make_trainer(
-        max_steps=4, accelerator="gpu", devices=1, precision=precision, gradient_clip_val=1.0
-    )
+    trainer = make_trainer(max_steps=4, accelerator="gpu", devices=1, precision=precision, gradient_clip_val=1.0)
     trainer.fit(make_module(), datamodule=make_data(num_workers=2))
     assert trainer.global_step == 4
     assert trainer.optimizers[0].defaults["fused"] == (True if precision == "32-true" else None)

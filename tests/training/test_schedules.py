@@ -20,9 +20,7 @@ def test_without_warm_up_it_starts_in_full():
     assert learning_rate_factor(0, ScheduleConfig(max_steps=10, warmup_steps=0)) == 1
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"warmup_steps": 10, "max_steps": 10}, {"warmup_steps": -1}, {"decay": "step"}]
-)
+@pytest.mark.parametrize("wrong", [{"warmup_steps": 10, "max_steps": 10}, {"warmup_steps": -1}, {"decay": "step"}])
 def test_wrong_settings(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ScheduleConfig(**wrong)

@@ -131,9 +131,7 @@ def _book_orders(messages: Messages, price_tick: int) -> np.ndarray:
 
 def _opening(first: np.ndarray, book: np.ndarray) -> np.ndarray:
     """The book before the first message, best levels first, as anonymous orders with ids -1, -2, ..."""
-    levels = {
-        (side, price): size for side in (t.SELL, t.BUY) for price, size in book[side].tolist() if size > 0
-    }
+    levels = {(side, price): size for side in (t.SELL, t.BUY) for price, size in book[side].tolist() if size > 0}
     if first[t.SIZE] > 0:
         at = int(first[t.SIDE]), int(first[t.PRICE])
         added = int(first[t.SIZE]) if first[t.KIND] == t.LIMIT else -int(first[t.SIZE])

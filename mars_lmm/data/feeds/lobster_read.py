@@ -72,9 +72,7 @@ def read(session: LobsterSession, price_tick: int = 100) -> tuple[Messages, np.n
     rows = len(messages.time), len(books)
     if rows[0] != rows[1]:
         shorter = session.message if rows[0] < rows[1] else session.orderbook
-        reason = (
-            f"the message file has {rows[0]} rows and the orderbook file {rows[1]}, but they belong together"
-        )
+        reason = f"the message file has {rows[0]} rows and the orderbook file {rows[1]}, but they belong together"
         raise DataError(str(shorter), f"{reason} row by row: one is truncated, get both again", min(rows) + 1)
     return messages, books
 

@@ -1,0 +1,102 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = [
+    "experiment=demo",
+    "trainer.accelerator=cpu",
+    "data.synthetic.sessions=2",
+    "data.synthetic.minutes=12",
+    "data.cutoff=2024-01-03",
+    "data.row_length=32",
+    "data.context=8",
+    "data.batch_size=4",
+    "model.window=16",
+    "model.width=16",
+    "schedule.warmup_steps=2",
+    "trainer.val_check_interval=6",
+]
+
+
+def command(folder, script, *arguments):
+    """Run one of the root scripts in a folder, as a user would."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a finished run in it."""
+    folder = tmp_path_factory.mktemp("work")
+    done = command(folder, "train.py", *TINY, "schedule.max_steps=12")
+    assert done.returncode == 0, done.stderr
+    assert "validation:" in done.stdout
+    return folder
+
+
+def test_train_simulate_evaluate(folder):
+    run = folder / "outputs" / "demo"
+    summary = json.loads((run / "training.json").read_text())
+    assert set(summary["baselines"]) >= {"uniform", "unigram", "bigram"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+    done = command(folder, "simulate.py", "run=outputs/demo", "starts=2", "rollouts=2", "minutes=2")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((run / "simulation" / "simulation.json").read_text())
+    table = pq.read_table(run / "simulation" / "rollouts.parquet")
+    assert manifest["orders"] == table.num_rows
+    keys = list(zip(*(table[name].to_pylist() for name in ("start", "rollout", "step")), strict=True))
+    assert keys == sorted(keys)
+    assert {key[:2] for key in keys} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+    done = command(folder, "evaluate.py", "run=outputs/demo")
+    assert done.returncode == 0, done.stderr
+    assert (run / "report.html").stat().st_size > 10_000
+    assert (run / "evaluation" / "facts.json").exists()
+
+
+def test_the_same_command_goes_on_with_the_run(folder):
+    done = command(folder, "train.py", *TINY, "schedule.max_steps=18")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "outputs" / "demo" / "metrics.json").read_text())
+    assert metrics["step"] == 18
+    curves = (folder / "outputs" / "demo" / "metrics.csv").read_text()
+    assert sum(",validation" in line for line in curves.splitlines()) <= 1
+    assert len([line for line in curves.splitlines()[1:] if line]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train.py", ["data=lobster", "data.path=nowhere"], "nowhere"),
+        ("train.py", [*TINY, "schedule.max_steps=18", "model.width=32"], "model.width was 16, is 32"),
+        ("train.py", ["model.width=wide"], "model.width"),
+        ("simulate.py", ["run=outputs/none"], "outputs/none/training.json"),
+        ("simulate.py", [], "run=..."),
+        ("evaluate.py", ["run=outputs/none"], "outputs/none"),
+    ],
+)
+def test_bad_input_ends_with_a_message(folder, script, arguments, message):
+    before = sorted(folder.rglob("*.partial"))
+    done = command(folder, script, *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(folder.rglob("*.partial")) == before
+    assert not (folder / "outputs" / "none").exists()
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused(folder):
+    run = folder / "outputs" / "demo"
+    other = command(folder, "train.py", *TINY, "schedule.max_steps=6", "name=other", "data.synthetic.seed=9")
+    assert other.returncode == 0, other.stderr
+    checkpoint = folder / "outputs" / "other" / "checkpoints" / "best.ckpt"
+    done = command(folder, "simulate.py", f"run={run}", f"checkpoint={checkpoint}")
+    assert done.returncode != 0
+    assert "was trained with tokenizer" in done.stderr

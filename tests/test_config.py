@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import lightning as L
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from mars_lmm.config import CONF, EvaluateConfig, SimulateConfig, TrainConfig, build, typed
+from mars_lmm.models.order_model import OrderModel
+
+EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
+MODELS = sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))
+
+
+def composed(name, *overrides):
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose(name, overrides=list(overrides), return_hydra_config=True)
+    OmegaConf.set_struct(config, False)
+    config.hydra.runtime.output_dir = "outputs/test"
+    HydraConfig.instance().set_config(config)
+    config.pop("hydra")
+    return config
+
+
+def train_config(*overrides):
+    return typed(composed("train", *overrides), TrainConfig)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes(experiment):
+    config = train_config(f"experiment={experiment}", "data.path=somewhere")
+    assert config.name == experiment
+    assert config.data.row_length >= config.model.window
+
+
+@pytest.mark.parametrize("size", MODELS)
+def test_every_model_is_what_it_says(size):
+    config = train_config(f"model={size}")
+    if size != "default":
+        assert OrderModel(config.model).num_parameters()["total"] < 3_000_000
+    else:
+        assert (config.model.width, config.model.layers, config.model.window) == (256, 8, 1024)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.width=wide"], "model.width"),
+        (["data.row_length=1.5"], "data.row_length"),
+        (["model.wdth=3"], "wdth"),
+        (["+model.wdth=3"], "unknown key model.wdth"),
+        (["+data.synthetic.agents=2"], "unknown key data.synthetic.agents"),
+        (["+epochs=3"], "unknown key epochs"),
+        (["trainer.max_epoch=3"], "max_epoch"),
+        (["model.width=10"], "width 10"),
+        (["data.cutoff=noon"], "data.cutoff"),
+        (["data=lobster"], "data.path"),
+        (["optim.learning_rate=0"], "learning_rate"),
+        (["schedule.warmup_steps=9999"], "warmup_steps"),
+        (["data=unknown"], "unknown"),
+    ],
+)
+def test_a_mistake_is_an_error_that_names_the_key(overrides, message):
+    with pytest.raises(Exception, match=message) as raised:
+        train_config(*overrides)
+    assert not isinstance(raised.value, AttributeError)
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "message"),
+    [("simulate", SimulateConfig, "run=..."), ("evaluate", EvaluateConfig, "run=...")],
+)
+def test_a_missing_run_is_asked_for(name, schema, message):
+    with pytest.raises(ConfigCompositionException, match=message):
+        typed(composed(name), schema)
+
+
+@pytest.mark.parametrize("trainer", ["default", "bf16"])
+def test_trainer_options_build(trainer, tmp_path):
+    config = train_config(f"trainer={trainer}").trainer
+    config["default_root_dir"] = str(tmp_path)
+    config["accelerator"] = "cpu"
+    assert isinstance(build(config), L.Trainer)
+
+
+def test_a_wrong_trainer_argument_is_an_error_before_any_work():
+    with pytest.raises(ConfigCompositionException, match="max_epoch"):
+        build(train_config("+trainer.max_epoch=3").trainer)
+
+
+def test_only_known_packages_can_be_named():
+    with pytest.raises(ConfigCompositionException, match=r"os\.system is not allowed"):
+        build({"_target_": "lightning.Trainer", "callbacks": [{"_target_": "os.system", "command": "true"}]})
