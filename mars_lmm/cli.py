@@ -20,11 +20,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from mars_lmm.config import CONF, EvaluateConfig, SimulateConfig, TrainConfig, build, register, typed
+from mars_lmm.config import CONF, EvaluateConfig, SimulateConfig, TrainConfig, build, typed
 
 TRAINING_SUMMARY = "training.json"
-
-register()
 
 
 def _entry(name: str, schema: type) -> Callable[[Callable[[Any, DictConfig], Any]], Callable[[], None]]:

@@ -72,11 +72,9 @@ class EvaluateConfig:
     """The run folder, with a simulation in it."""
 
 
-def register() -> None:
-    """Make the schemas known to Hydra."""
-    store = ConfigStore.instance()
-    for name, schema in (("train", TrainConfig), ("simulate", SimulateConfig), ("evaluate", EvaluateConfig)):
-        store.store(name=f"{name}_schema", node=schema)
+_store = ConfigStore.instance()
+for _name, _schema in (("train", TrainConfig), ("simulate", SimulateConfig), ("evaluate", EvaluateConfig)):
+    _store.store(name=f"{_name}_schema", node=_schema)
 
 
 def typed(config: DictConfig, schema: type[Config]) -> Config:
