@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,11 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     from mars_lmm.training.order_module import OrderModule
     from mars_lmm.training.summary import summarize
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    # Lightning's notes on the hardware and its advice to log more often in short epochs say nothing that matters here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    folder = Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
     if config.fresh:
         for name in ("checkpoints", "csv"):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -122,13 +128,14 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
 def evaluate(config: EvaluateConfig, composed: DictConfig) -> None:
     """Score a run's simulation and write its report."""
     from mars_lmm.evaluation.evaluate import evaluate as score
+    from mars_lmm.training.summary import CURVES
 
     run = Path(config.run)
     summary = run / TRAINING_SUMMARY
     training = json.loads(summary.read_text()) if summary.exists() else None
     if training:
-        training["commands"].append(_command())
-    score(run / "simulation", run / "evaluation", training)
+        training["metrics_csv"] = str(run / CURVES)
+    score(run / "simulation", run / "evaluation", training, _command())
     report = run / "report.html"
     shutil.copyfile(run / "evaluation" / "report.html", report)
     print(f"\nwrote {run / 'evaluation'}\nreport: {report}\nnext: open it in a browser")

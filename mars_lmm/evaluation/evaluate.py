@@ -21,7 +21,7 @@ from mars_lmm.evaluation.plain import dumps
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION, SimulationRun
 
 
-def evaluate(simulation_dir: Path, output_dir: Path, training: dict | None) -> dict:
+def evaluate(simulation_dir: Path, output_dir: Path, training: dict | None, command: str | None = None) -> dict:
     """Score a simulation against its replay and write a report.
 
     Writes `bars.parquet`, `facts.json`, `evaluation.json`, and, drawn from the two JSON files, one SVG for each
@@ -60,7 +60,7 @@ def evaluate(simulation_dir: Path, output_dir: Path, training: dict | None) -> d
             "coverage": fans["coverage"],
             "rates": orders["rates"],
             "notes": _notes(run, facts),
-            "commands": _commands(run, training, output_dir),
+            "commands": _commands(run, training, command, output_dir),
         }
         evaluation = json.loads(dumps(summary | {"curves": curves, "fan": fans, "activity": orders}))
 
@@ -152,10 +152,9 @@ def _notes(run: SimulationRun, facts: dict) -> list[str]:
     return notes
 
 
-def _commands(run: SimulationRun, training: dict | None, output_dir: Path) -> list[str]:
+def _commands(run: SimulationRun, training: dict | None, command: str | None, output_dir: Path) -> list[str]:
     commands = list(training["commands"]) if training else []
-    if "command" in run.manifest:
-        commands.append(run.manifest["command"])
+    commands += [made for made in (run.manifest.get("command"), command) if made]
     return [*commands, f"python -m mars_lmm.evaluation.facts {output_dir / 'bars.parquet'}"]
 
 

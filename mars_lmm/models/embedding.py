@@ -35,9 +35,16 @@ class BookEncoder(nn.Module):
 
 
 class OrderEmbedding(nn.Module):
-    """Sum of the embeddings of an order's fields and of the market after it."""
+    """Sum of the embeddings of an order's fields and of the market after it.
 
-    def __init__(self, width: int, bins: tuple[int, int, int, int], num_market: int):
+    Args:
+        width: Channels.
+        bins: Numbers of types, prices, sizes and intervals.
+        num_market: Market features of an order.
+        session: Embed the move since the open and the minute too.
+    """
+
+    def __init__(self, width: int, bins: tuple[int, int, int, int], num_market: int, session: bool):
         super().__init__()
         types, prices, sizes, intervals = bins
         self.sizes, self.intervals = sizes, intervals
@@ -46,22 +53,20 @@ class OrderEmbedding(nn.Module):
         self.price = nn.Embedding(types * prices, width)
         self.size = nn.Embedding(sizes, width)
         self.interval = nn.Embedding(intervals, width)
-        self.change = nn.Embedding(2 * MAX_CHANGE + 1, width)
-        self.minute = nn.Embedding(NUM_MINUTES, width)
+        self.session = session
+        if session:
+            self.change = nn.Embedding(2 * MAX_CHANGE + 1, width)
+            self.minute = nn.Embedding(NUM_MINUTES, width)
         self.book = BookEncoder(num_market - NUM_SCALARS, width)
 
     def forward(self, token: Tensor, market: Tensor) -> Tensor:
         """Token int64 [...] and market int [..., F] -> [..., D]."""
         price, size, interval = split_token(token, self.sizes, self.intervals)
-        change, minute = market[..., 0].long(), market[..., 1].long()
-        return (
-            self.price(price)
-            + self.size(size)
-            + self.interval(interval)
-            + self.change(change + MAX_CHANGE)
-            + self.minute(minute)
-            + self.book(market[..., NUM_SCALARS:])
-        )
+        x = self.price(price) + self.size(size) + self.interval(interval) + self.book(market[..., NUM_SCALARS:])
+        if self.session:
+            change, minute = market[..., 0].long(), market[..., 1].long()
+            x = x + self.change(change + MAX_CHANGE) + self.minute(minute)
+        return x
 
 
 def split_token(token: Tensor, sizes: int, intervals: int) -> tuple[Tensor, Tensor, Tensor]:

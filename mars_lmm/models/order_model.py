@@ -35,6 +35,9 @@ class OrderModelConfig:
     """Channels inside the gated MLP; None: 8/3 of the width, rounded up to a multiple of 32."""
     dropout: float = 0.0
     """Probability of dropping a channel of what a block adds to the residual stream."""
+    session: bool = True
+    """Embed the move since the open and the minute of the session. Worth it over many sessions; of a few, these
+    numbers only name moments that do not come back."""
     head: str = "joint"
     """"joint": one softmax over all tokens; "fields": type, price, size, interval in a chain."""
 
@@ -88,7 +91,7 @@ class OrderModel(nn.Module):
         super().__init__()
         self.config = config
         self.vocabulary = math.prod(bins)
-        self.embedding = OrderEmbedding(config.width, bins, num_market)
+        self.embedding = OrderEmbedding(config.width, bins, num_market, config.session)
         self.transformer = Transformer(
             config.width,
             config.layers,
@@ -115,8 +118,9 @@ class OrderModel(nn.Module):
         # The book starts about as loud as a field's row, instead of drowning the order.
         nn.init.normal_(self.embedding.book.out.weight, std=INIT_STD / math.sqrt(self.config.width))
         # Rows that training never meets add nothing.
-        nn.init.zeros_(self.embedding.change.weight)
-        nn.init.zeros_(self.embedding.minute.weight)
+        if self.config.session:
+            nn.init.zeros_(self.embedding.change.weight)
+            nn.init.zeros_(self.embedding.minute.weight)
 
     def forward(self, token: Tensor, market: Tensor) -> Tensor:
         """Hidden states of a history; each depends on its own order and those before.

@@ -92,9 +92,17 @@ def make_coding(jit: Callable) -> Coding:
         return token * num_intervals + lower_bound(tables.interval_edges, observed[o.INTERVAL])
 
     @jit
-    def draw(values, cumulative, uniform):
-        index = lower_bound(cumulative, uniform)
-        return values[min(index, values.shape[0] - 1)]
+    def draw(values, cumulative, row, uniform):
+        """A representative of bin `row`: the first whose cumulative weight reaches `uniform`."""
+        low = 0
+        high = values.shape[1] - 1
+        while low < high:
+            middle = (low + high) // 2
+            if cumulative[row, middle] < uniform:
+                low = middle + 1
+            else:
+                high = middle
+        return values[row, low]
 
     @jit
     def decode(tables, token, mid, draws, order):
@@ -105,9 +113,9 @@ def make_coding(jit: Callable) -> Coding:
         size_bin = token // num_intervals % num_sizes
         price_bin = token // (num_intervals * num_sizes) % num_prices
         order_type = token // (num_intervals * num_sizes * num_prices)
-        offset = draw(tables.price_values[price_bin], tables.price_cumulative[price_bin], draws[PRICE_DRAW])
+        offset = draw(tables.price_values, tables.price_cumulative, price_bin, draws[PRICE_DRAW])
         order[t.PRICE] = mid + offset
-        order[t.SIZE] = draw(tables.size_values[size_bin], tables.size_cumulative[size_bin], draws[SIZE_DRAW])
+        order[t.SIZE] = draw(tables.size_values, tables.size_cumulative, size_bin, draws[SIZE_DRAW])
         if order_type == o.CANCEL_TYPE:
             order[t.KIND] = t.CANCEL_AT
             # Bids rest at or below the floored mid, asks above it.
@@ -115,8 +123,6 @@ def make_coding(jit: Callable) -> Coding:
         else:
             order[t.KIND] = t.LIMIT
             order[t.SIDE] = order_type
-        return draw(
-            tables.interval_values[interval_bin], tables.interval_cumulative[interval_bin], draws[INTERVAL_DRAW]
-        )
+        return draw(tables.interval_values, tables.interval_cumulative, interval_bin, draws[INTERVAL_DRAW])
 
     return Coding(encode, decode)

@@ -30,7 +30,6 @@ def summarize(
     days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     data = f"{', '.join(symbols)}, {days}, trained before {prepared.cutoff['value']}"
     return {
-        "metrics_csv": str(folder / CURVES),
         "nats": metrics["validation_nats"],
         "baselines": score_baselines(prepared),
         "model": config["model"],
