@@ -32,6 +32,7 @@ def evaluate(simulation_dir: Path, output_dir: Path, training: dict | None, comm
         output_dir: Where to write.
         training: How the model came to be, for the report: `metrics_csv`, `nats`, `baselines`, `model`,
             `parameters` (with a `total`), `seconds`, `data`, `commands`; None if unknown.
+        command: The command line that repeats the evaluation, for the report.
 
     Returns:
         What `evaluation.json` holds beside the figures' data: `simulation`, `training`, `agreement`,
