@@ -61,7 +61,7 @@ def opening_state(flow: OrderFlow) -> MarketState:
     capacity = int(np.count_nonzero(visible & (flow.kind == t.LIMIT))) + 1
     clock = np.zeros(o.NUM_CLOCK, dtype=np.int64)
     clock[[o.LAST_TIME, o.OPEN_TIME]] = flow.session.open_time
-    clock[o.MID] = t.NO_PRICE
+    clock[[o.MID, o.BID, o.ASK]] = t.NO_PRICE
     return MarketState(empty_books(1, capacity, -(-ticks // 32) * 32, low), clock)
 
 

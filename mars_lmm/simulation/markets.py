@@ -122,7 +122,7 @@ def draw_uniforms(seed, rollout, step, draws):
 def decode_orders(tables, token, clock, draws, step, orders, times):
     """Turn proposed tokens int64[B] into orders int64[B, NUM_ORDER_COLUMNS] and times int64[B]."""
     for b in range(token.shape[0]):
-        interval = _decode(tables, token[b], clock[b, o.MID], draws[b, NUM_SAMPLE_DRAWS:], orders[b])
+        interval = _decode(tables, token[b], clock[b], draws[b, NUM_SAMPLE_DRAWS:], orders[b])
         orders[b, t.ORDER_ID] = FIRST_SIMULATED_ID + step
         orders[b, t.OWNER] = t.BACKGROUND
         times[b] = clock[b, o.LAST_TIME] + interval

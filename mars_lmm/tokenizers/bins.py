@@ -23,7 +23,7 @@ class QuantileBins:
 
     The rule follows the released MarS converters: a value that alone holds more than 1/num_bins of the data
     gets a bin of its own, the rest is cut into bins of equal frequency, and decoding draws from the values seen
-    in a bin. Two things are ours: a `cut` keeps values of different meaning apart, and a bin with no dominant
+    in a bin. Two things are ours: `cuts` keep values of different meaning apart, and a bin with no dominant
     values (nanosecond intervals, say) is represented by its quantiles instead of arbitrary members.
 
     Attributes:
@@ -46,13 +46,13 @@ class QuantileBins:
         return np.searchsorted(self.edges, values, side="left")
 
     @classmethod
-    def fit(cls, values: np.ndarray, num_bins: int, cut: int | None = None, seed: int = 0) -> QuantileBins:
+    def fit(cls, values: np.ndarray, num_bins: int, cuts: tuple[int, ...] = (), seed: int = 0) -> QuantileBins:
         """Fit bins to data.
 
         Args:
             values: Integers of any shape; at most a million of them, drawn with `seed`, are used.
             num_bins: How many bins to make.
-            cut: No bin reaches across it, where there are values on both sides: <= cut and > cut.
+            cuts: No bin holds values from both sides of a cut, that is <= cut and > cut; fewer than num_bins.
             seed: Seed of the draw.
 
         Raises:
@@ -64,13 +64,13 @@ class QuantileBins:
         if len(values) > MAX_FIT_VALUES:
             values = np.random.default_rng(seed).choice(values, MAX_FIT_VALUES, replace=False)
         distinct, counts = np.unique(values, return_counts=True)
-        below_cut = 0 if cut is None else int(np.searchsorted(distinct, cut, side="right"))
-        ends = _bin_ends(distinct, counts, num_bins, below_cut)
+        below = np.searchsorted(distinct, np.asarray(cuts, dtype=np.int64), side="right")
+        ends = _bin_ends(distinct, counts, num_bins, below)
         edges = np.full(num_bins - 1, _NEVER, dtype=np.int64)
         edges[: len(ends) - 1] = distinct[ends[:-1] - 1]
-        if cut is not None:
-            # The bin below the cut reaches up to it, so that unseen values next to it fall on their side.
-            edges[: len(ends) - 1][ends[:-1] == below_cut] = cut
+        for cut, end in zip(cuts, below, strict=True):
+            # The bin below a cut reaches up to it, so that unseen values next to it fall on their side.
+            edges[: len(ends) - 1][ends[:-1] == end] = cut
         tables = [_represent(distinct[a:b], counts[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         tables += [tables[-1]] * (num_bins - len(tables))
         return cls(edges, np.stack([v for v, _ in tables]), np.stack([c for _, c in tables]))
@@ -91,11 +91,11 @@ class QuantileBins:
         return cls(np.asarray(data["edges"], dtype=np.int64), np.stack(values), np.stack(cumulative))
 
 
-def _bin_ends(distinct: np.ndarray, counts: np.ndarray, num_bins: int, below_cut: int) -> np.ndarray:
-    """Exclusive ends of the bins as indices into `distinct`, at most `num_bins` of them; `below_cut` is one."""
+def _bin_ends(distinct: np.ndarray, counts: np.ndarray, num_bins: int, below_cuts: np.ndarray) -> np.ndarray:
+    """Exclusive ends of the bins as indices into `distinct`, `below_cuts` among them; at most `num_bins`."""
     own = counts > counts.sum() / num_bins
     while True:
-        segments = _segments(own, below_cut)
+        segments = _segments(own, below_cuts)
         spare = num_bins - int(own.sum())
         if len(segments) <= spare:
             break
@@ -113,10 +113,10 @@ def _bin_ends(distinct: np.ndarray, counts: np.ndarray, num_bins: int, below_cut
     return np.array(sorted(ends))
 
 
-def _segments(own: np.ndarray, below_cut: int) -> list[tuple[int, int]]:
-    """Runs of distinct values without a bin of their own, split at the cut."""
+def _segments(own: np.ndarray, below_cuts: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of distinct values without a bin of their own, split at the cuts."""
     alone = np.flatnonzero(own)
-    stops = np.unique(np.concatenate([alone, alone + 1, [0, below_cut, len(own)]]))
+    stops = np.unique(np.concatenate([alone, alone + 1, below_cuts, [0, len(own)]]))
     return [(a, b) for a, b in pairwise(stops.tolist()) if not own[a]]
 
 

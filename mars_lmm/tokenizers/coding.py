@@ -45,7 +45,7 @@ class Coding(NamedTuple):
     encode: Callable[..., Any]
     """encode(tables, observed, market) -> token; writes the market features"""
     decode: Callable[..., Any]
-    """decode(tables, token, mid, draws, order) -> interval; writes kind, side, price and size of the order"""
+    """decode(tables, token, clock, draws, order) -> interval; writes kind, side, price and size of the order"""
 
 
 def make_coding(jit: Callable) -> Coding:
@@ -54,6 +54,7 @@ def make_coding(jit: Callable) -> Coding:
     Args:
         jit: The compiler, as for the matching core.
     """
+    own_best = o.make_own_best(jit)
 
     @jit
     def lower_bound(sorted_values, value):
@@ -87,7 +88,7 @@ def make_coding(jit: Callable) -> Coding:
         num_prices = tables.price_edges.shape[0] + 1
         num_sizes = tables.size_edges.shape[0] + 1
         num_intervals = tables.interval_edges.shape[0] + 1
-        token = observed[o.TYPE] * num_prices + lower_bound(tables.price_edges, observed[o.OFFSET])
+        token = observed[o.TYPE] * num_prices + lower_bound(tables.price_edges, observed[o.PLACE])
         token = token * num_sizes + lower_bound(tables.size_edges, observed[o.SIZE])
         return token * num_intervals + lower_bound(tables.interval_edges, observed[o.INTERVAL])
 
@@ -105,7 +106,7 @@ def make_coding(jit: Callable) -> Coding:
         return values[row, low]
 
     @jit
-    def decode(tables, token, mid, draws, order):
+    def decode(tables, token, clock, draws, order):
         num_prices = tables.price_values.shape[0]
         num_sizes = tables.size_values.shape[0]
         num_intervals = tables.interval_values.shape[0]
@@ -113,16 +114,23 @@ def make_coding(jit: Callable) -> Coding:
         size_bin = token // num_intervals % num_sizes
         price_bin = token // (num_intervals * num_sizes) % num_prices
         order_type = token // (num_intervals * num_sizes * num_prices)
-        offset = draw(tables.price_values, tables.price_cumulative, price_bin, draws[PRICE_DRAW])
-        order[t.PRICE] = mid + offset
+        place = draw(tables.price_values, tables.price_cumulative, price_bin, draws[PRICE_DRAW])
         order[t.SIZE] = draw(tables.size_values, tables.size_cumulative, size_bin, draws[SIZE_DRAW])
         if order_type == o.CANCEL_TYPE:
             order[t.KIND] = t.CANCEL_AT
-            # Bids rest at or below the floored mid, asks above it.
-            order[t.SIDE] = t.SELL if offset > 0 else t.BUY
+            order[t.SIDE] = t.SELL if place > 0 else t.BUY
+            order[t.PRICE] = own_best(clock, t.SELL) + place - 1 if place > 0 else own_best(clock, t.BUY) + place
         else:
             order[t.KIND] = t.LIMIT
             order[t.SIDE] = order_type
+            sign = 1 if order_type == t.BUY else -1
+            own = own_best(clock, order_type)
+            other = own_best(clock, 1 - order_type)
+            if place >= o.CROSSING:
+                order[t.PRICE] = other + sign * (place - o.CROSSING)
+            else:
+                # An order placed inside the spread never trades, however narrow the spread is now.
+                order[t.PRICE] = own + sign * min(place, (other - own) * sign - 1)
         return draw(tables.interval_values, tables.interval_cumulative, interval_bin, draws[INTERVAL_DRAW])
 
     return Coding(encode, decode)

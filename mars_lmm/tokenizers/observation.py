@@ -16,7 +16,7 @@ CANCEL_TYPE = 2
 
 # Columns of an observation row, int64[NUM_OBSERVED].
 TYPE = 0
-OFFSET = 1  # ticks from the mid before the order
+PLACE = 1  # where its price lies in the book that it met, see `place_of`
 SIZE = 2
 INTERVAL = 3  # nanoseconds since the previous order
 CHANGE = 4  # mid after the order against the first trade price, basis points
@@ -49,7 +49,12 @@ NANOS_PER_MINUTE = 60_000_000_000
 LAST_TIME = 0  # nanoseconds since midnight of the previous order
 MID = 1  # floor of the mid after the previous order; NO_PRICE before the first quote
 OPEN_TIME = 2
-NUM_CLOCK = 3
+BID = 3  # the touch after the previous order; NO_PRICE for an empty side
+ASK = 4
+NUM_CLOCK = 5
+
+# Places from here on are prices that meet the other side: CROSSING + ticks beyond the other side's best.
+CROSSING = 1 << 24
 
 
 class Observing(NamedTuple):
@@ -57,6 +62,19 @@ class Observing(NamedTuple):
 
     step: Callable[..., Any]
     """step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape) -> bool"""
+
+
+def make_own_best(jit: Callable) -> Callable:
+    """Compile `own_best(clock, side)`: a side's best price, or where it would stand next to the mid if it is empty."""
+
+    @jit
+    def own_best(clock, side):
+        best = clock[ASK] if side == t.SELL else clock[BID]
+        if best != t.NO_PRICE:
+            return best
+        return clock[MID] + 1 if side == t.SELL else clock[MID]
+
+    return own_best
 
 
 def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
@@ -76,6 +94,8 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
     """
     take_snapshot = matching.snapshot
 
+    own_best = make_own_best(jit)
+
     @jit
     def mid_of(snapshot, last_mid):
         """Floor of the mid, so that bids lie at or below it and asks above; a lone side keeps that order."""
@@ -88,6 +108,21 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
         if ask != t.NO_PRICE:
             return ask - 1
         return last_mid
+
+    @jit
+    def place_of(clock, side, price, is_cancel):
+        """Where a price lies in the book: relative to the touch, whose prices orders really aim at.
+
+        Of an order: <= 0, ticks behind its side's best; > 0, ticks ahead of it, inside the spread; CROSSING and more,
+        at or beyond the other side's best. Of a cancel, which has no side: a bid's ticks behind the best bid, negated,
+        and an ask's ticks behind the best ask, plus 1.
+        """
+        sign = 1 if side == t.BUY else -1
+        ahead = (price - own_best(clock, side)) * sign
+        if is_cancel:
+            return ahead if side == t.BUY else 1 - ahead
+        beyond = (price - own_best(clock, 1 - side)) * sign
+        return CROSSING + beyond if beyond >= 0 else ahead
 
     @jit
     def observe_market(book, clock, snapshot, observed):
@@ -139,12 +174,6 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
         )
         if report[t.OUTCOME] != t.ACCEPTED:
             return False
-        take_snapshot(book, snapshot)
-        mid_before = clock[MID]
-        clock[MID] = mid_of(snapshot, mid_before)
-        if anonymous:
-            return True
-
         kind = order[t.KIND]
         observed[TYPE] = order[t.SIDE]
         price = order[t.PRICE]
@@ -157,9 +186,16 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
             observed[TYPE] = CANCEL_TYPE
             price = report[t.ACTED_PRICE]
             size = report[t.CANCELLED]
-        observed[OFFSET] = 0
-        if mid_before != t.NO_PRICE:
-            observed[OFFSET] = price - mid_before
+        observed[PLACE] = 0
+        if clock[MID] != t.NO_PRICE:
+            observed[PLACE] = place_of(clock, order[t.SIDE], price, observed[TYPE] == CANCEL_TYPE)
+        take_snapshot(book, snapshot)
+        clock[MID] = mid_of(snapshot, clock[MID])
+        clock[BID] = snapshot[t.BUY, 0, 0]
+        clock[ASK] = snapshot[t.SELL, 0, 0]
+        if anonymous:
+            return True
+
         observed[SIZE] = size
         observed[INTERVAL] = time - clock[LAST_TIME]
         clock[LAST_TIME] = time

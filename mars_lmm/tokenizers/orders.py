@@ -1,7 +1,7 @@
 """The order tokenizer: an order is one of 3 * 32 * 32 * 16 = 49,152 tokens, with the market it left behind.
 
-The fields are type (sell, buy, cancel), price (ticks from the mid before the order), size and interval (waiting
-time since the previous order), as in the MarS paper and its released code.
+The fields are type (sell, buy, cancel), price, size and interval (waiting time since the previous order), as in the
+MarS paper and its released code. The price is told from the touch, not from the mid: see `observation.place_of`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class OrderTokenizer:
     """Bins for the fields of an order and for the levels of a book.
 
     Attributes:
-        price: Ticks from the mid before the order; never a bin with bids (<= 0) and asks (> 0) in it, so that a
-            cancel's side can be read off its price.
+        price: Places in the book (`observation.place_of`). No bin holds places <= 0 and > 0, so that a cancel's side
+            can be read off, nor prices that cross and prices that do not.
         size: Units.
         interval: Nanoseconds since the previous order.
         level_distance: Ticks between a book level and the mid.
@@ -59,7 +59,7 @@ class OrderTokenizer:
         distances = levels[:, :, 0].ravel()
         there = distances >= 0
         return cls(
-            price=QuantileBins.fit(observed[:, o.OFFSET], NUM_PRICE_BINS, cut=0),
+            price=QuantileBins.fit(observed[:, o.PLACE], NUM_PRICE_BINS, cuts=(0, o.CROSSING - 1)),
             size=QuantileBins.fit(observed[:, o.SIZE], NUM_SIZE_BINS),
             interval=QuantileBins.fit(observed[:, o.INTERVAL], NUM_INTERVAL_BINS),
             level_distance=QuantileBins.fit(distances[there], NUM_BOOK_BINS),

@@ -39,16 +39,17 @@ def test_a_hand_made_session():
     # Anonymous volume and hidden trades are nobody's orders.
     assert replayed.row.tolist() == [2, 4, 5]
     first, sweep, cancel = replayed.observed
-    assert first[: o.LEVELS].tolist() == [t.BUY, 101 - 102, 10, SECOND, 0, 0]
-    # The mid before the sweep is floor((101 + 104) / 2) = 102; it fills 50 and rests 10 at 105.
-    assert sweep[: o.LEVELS].tolist() == [t.BUY, 105 - 102, 60, 2 * SECOND, 105 * 10_000 // 104 - 10_000, 0]
+    # The touch before it is 100 to 104: one tick inside the spread.
+    assert first[: o.LEVELS].tolist() == [t.BUY, 1, 10, SECOND, 0, 0]
+    # One tick beyond the best ask, 104: it fills 50 and rests 10 at 105.
+    assert sweep[: o.LEVELS].tolist() == [t.BUY, o.CROSSING + 1, 60, 2 * SECOND, 105 * 10_000 // 104 - 10_000, 0]
     # A lone bid is the mid; asks are missing.
     levels = sweep[o.LEVELS :].reshape(2, 2, t.DEPTH)
     assert (levels[t.SELL, 0] == -1).all()
     assert levels[t.BUY, 0, :3].tolist() == [0, 4, 5]
     assert levels[t.BUY, 1, :3].tolist() == [10, 10, 50]
     # The cancel's id is unknown: it takes from the volume at its price.
-    assert cancel[: o.LEVELS].tolist() == [o.CANCEL_TYPE, 100 - 105, 20, 127 * SECOND, 96, 2]
+    assert cancel[: o.LEVELS].tolist() == [o.CANCEL_TYPE, -5, 20, 127 * SECOND, 96, 2]
     time, kind, side, price, size, filled, value, last, bid, ask, bid_size, ask_size = replayed.tape[1]
     assert (time, kind, side, price, size) == (OPEN + 3 * SECOND, t.LIMIT, t.BUY, 105, 60)
     assert (filled, value, last) == (50, 50 * 104, 104)

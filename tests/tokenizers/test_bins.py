@@ -11,17 +11,29 @@ integers = st.lists(st.integers(-50, 50) | st.integers(-(10**12), 10**12), min_s
 
 
 @settings(max_examples=200, deadline=None)
-@given(integers, st.integers(2, 32), st.sampled_from([None, 0, -3]))
-def test_bins_partition_the_integers_and_represent_themselves(values, num_bins, cut):
-    bins = QuantileBins.fit(np.array(values), num_bins, cut)
+@given(integers, st.integers(2, 32), st.sampled_from([(), (0,), (-3, 7)]))
+def test_bins_partition_the_integers_and_represent_themselves(values, num_bins, cuts):
+    num_bins = max(num_bins, len(cuts) + 1)
+    bins = QuantileBins.fit(np.array(values), num_bins, cuts)
     assert bins.num_bins == num_bins
     assert (bins.edges[1:] >= bins.edges[:-1]).all()
     used = np.unique(bins.encode(np.array(values)))
     for index in used:
         represented = bins.encode(bins.values[index])
         assert (represented == index).all()
-    if cut is not None and min(values) <= cut < max(values):
-        assert not set(bins.encode(np.arange(cut - 60, cut + 1))) & set(bins.encode(np.arange(cut + 1, cut + 60)))
+    for cut in cuts:
+        below, above = ({*bins.encode(np.array(side))} for side in split(values, cut))
+        assert not below & above
+
+
+def split(values, cut):
+    """Values on both sides of a cut."""
+    return [v for v in values if v <= cut], [v for v in values if v > cut]
+
+
+def test_unseen_values_next_to_a_cut_fall_on_their_side():
+    bins = QuantileBins.fit(np.repeat([-9, 5, 8], 10), 3, cuts=(0,))
+    assert bins.encode(np.array([-9, 0, 1, 5])).tolist() == [0, 0, 1, 1]
 
 
 @settings(max_examples=100, deadline=None)

@@ -19,17 +19,35 @@ def tokenizer(observed):
     return OrderTokenizer.fit(observed)
 
 
-def decode(tokenizer, token, mid, draws, coding=CODING):
+def clock_of(bid, ask):
+    """A clock that shows a touch."""
+    clock = np.zeros(o.NUM_CLOCK, dtype=np.int64)
+    clock[[o.BID, o.ASK, o.MID]] = bid, ask, (bid + ask) // 2
+    return clock
+
+
+WIDE = clock_of(10_000, 20_000)
+
+
+def decode(tokenizer, token, draws, clock=WIDE):
     order = np.zeros(t.NUM_ORDER_COLUMNS, dtype=np.int64)
-    interval = coding.decode(tokenizer.tables(), token, mid, draws, order)
+    interval = CODING.decode(tokenizer.tables(), token, clock, draws, order)
     return order, interval
 
 
-def reencode(tokenizer, order, interval, mid):
-    """Observe a decoded order as the exchange would, had it acted exactly as asked."""
+def reencode(tokenizer, order, interval):
+    """Observe a decoded order by the definition of a place, in the book that `WIDE` shows."""
     row = np.zeros((1, o.NUM_OBSERVED), dtype=np.int64)
-    row[0, o.TYPE] = o.CANCEL_TYPE if order[t.KIND] == t.CANCEL_AT else order[t.SIDE]
-    row[0, [o.OFFSET, o.SIZE, o.INTERVAL]] = order[t.PRICE] - mid, order[t.SIZE], interval
+    cancel, buy, price = order[t.KIND] == t.CANCEL_AT, order[t.SIDE] == t.BUY, order[t.PRICE]
+    ahead = price - 10_000 if buy else 20_000 - price
+    beyond = ahead - 10_000
+    place = ahead
+    if cancel and not buy:
+        place = 1 - ahead
+    elif not cancel and beyond >= 0:
+        place = o.CROSSING + beyond
+    row[0, o.TYPE] = o.CANCEL_TYPE if cancel else order[t.SIDE]
+    row[0, [o.PLACE, o.SIZE, o.INTERVAL]] = place, order[t.SIZE], interval
     return int(tokenizer.encode(row)[0][0])
 
 
@@ -41,25 +59,51 @@ def test_vocabulary(tokenizer):
 def test_every_seen_token_decodes_to_an_order_of_the_same_token(tokenizer, observed):
     rng = np.random.default_rng(0)
     for token in np.unique(tokenizer.encode(observed)[0]).tolist():
-        order, interval = decode(tokenizer, token, 10_000, rng.random(NUM_DECODE_DRAWS))
-        assert reencode(tokenizer, order, interval, 10_000) == token
+        order, interval = decode(tokenizer, token, rng.random(NUM_DECODE_DRAWS))
+        assert reencode(tokenizer, order, interval) == token
 
 
 def test_every_token_decodes_to_a_possible_order(tokenizer):
     rng = np.random.default_rng(1)
     for token in range(0, tokenizer.vocabulary, 37):
-        order, interval = decode(tokenizer, token, 10_000, rng.random(NUM_DECODE_DRAWS))
+        order, interval = decode(tokenizer, token, rng.random(NUM_DECODE_DRAWS), clock_of(10_000, 10_001))
         assert order[t.SIZE] > 0
         assert interval >= 0
-        if order[t.KIND] == t.CANCEL_AT:
-            assert (order[t.SIDE] == t.SELL) == (order[t.PRICE] > 10_000)
+        price_bin = token // (32 * 16) % 32
+        crosses = tokenizer.price.values[price_bin][0] >= o.CROSSING
+        if order[t.KIND] == t.LIMIT and not crosses:
+            # However narrow the spread: what was placed inside it joins the touch and never trades.
+            assert order[t.PRICE] <= 10_000 if order[t.SIDE] == t.BUY else order[t.PRICE] >= 10_001
+
+
+def test_places_by_hand(tokenizer):
+    """Each price bin with one value decodes to the price that its name says."""
+    clock = clock_of(100, 110)
+    bins = tokenizer.price
+    for place, buy, sell in ((0, 100, 110), (1, 101, 109), (-1, 99, 111), (o.CROSSING, 110, 100)):
+        price_bin = int(bins.encode(np.array([place]))[0])
+        assert (bins.values[price_bin] == place).all(), "the synthetic market fills these places often"
+        for side, price in ((t.BUY, buy), (t.SELL, sell)):
+            order, _ = decode(tokenizer, (side * 32 + price_bin) * 32 * 16, np.zeros(NUM_DECODE_DRAWS), clock)
+            assert order[t.PRICE] == price
+        if place < o.CROSSING:
+            order, _ = decode(tokenizer, (2 * 32 + price_bin) * 32 * 16, np.zeros(NUM_DECODE_DRAWS), clock)
+            assert (order[t.SIDE], order[t.PRICE]) == ((t.SELL, 109 + place) if place > 0 else (t.BUY, 100 + place))
+
+
+def test_an_empty_side_stands_next_to_the_mid(tokenizer):
+    clock = clock_of(100, 110)
+    clock[o.ASK], clock[o.MID] = t.NO_PRICE, 100
+    join = int(tokenizer.price.encode(np.array([0]))[0])
+    order, _ = decode(tokenizer, (t.SELL * 32 + join) * 32 * 16, np.zeros(NUM_DECODE_DRAWS), clock)
+    assert order[t.PRICE] == 101
 
 
 def test_draws_reach_the_ends_of_a_bin(tokenizer):
     bins = tokenizer.interval
     token = 5  # type 0, first price, first size, interval bin 5
     for draw, place in ((0.0, 0), (1 - 2**-53, -1)):
-        assert decode(tokenizer, token, 0, np.array([0.0, 0.0, draw]))[1] == bins.values[5][place]
+        assert decode(tokenizer, token, np.array([0.0, 0.0, draw]))[1] == bins.values[5][place]
 
 
 def test_plain_python_codes_alike(tokenizer, observed):
