@@ -22,6 +22,7 @@ from mars_lmm.data.prepared import SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION,
 from mars_lmm.data.replay import replay
 from mars_lmm.data.sources import SessionSource, find_sources
 from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES
+from mars_lmm.tokenizers.orders import VERSION as TOKENIZER_VERSION
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
 ROWS_PER_GROUP = 256
@@ -62,6 +63,7 @@ def _recipe(config: DataConfig, sources: list[SessionSource]) -> dict:
         del settings["synthetic"]
     return {
         "schema_version": SCHEMA_VERSION,
+        "tokenizer_version": TOKENIZER_VERSION,
         "settings": settings,
         "sources": {source.name: source.checksum for source in sources},
     }
