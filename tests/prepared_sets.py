@@ -18,7 +18,7 @@ VOCABULARY = 3 * 32 * 32 * 16
 
 @cache
 def tokenizer(seed: int = 0) -> OrderTokenizer:
-    return OrderTokenizer.fit(np.random.default_rng(seed).integers(0, 1000, (500, NUM_OBSERVED)))
+    return OrderTokenizer.fit(np.random.default_rng(seed).integers(0, 1000, (500, NUM_OBSERVED)), takers_rest=True)
 
 
 def write_prepared(

@@ -88,7 +88,7 @@ def _prepare(size: str, device: str) -> tuple[OrderModel, OrderTokenizer, Start]
     config = OrderModelConfig(**OmegaConf.to_container(OmegaConf.load(Path(CONF, "model", f"{size}.yaml"))))
     flow = synthetic_session(SyntheticConfig(minutes=30), 0)
     replayed = replay(flow)
-    tokenizer = OrderTokenizer.fit(replayed.observed)
+    tokenizer = OrderTokenizer.fit(replayed.observed, takers_rest=True)
     token, market = tokenizer.encode(replayed.observed[-2 * config.window :])
     torch.manual_seed(0)
     model = OrderModel(config).eval().to(device)

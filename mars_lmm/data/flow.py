@@ -42,6 +42,8 @@ class Session:
         tick_size: Currency per tick.
         open_time: Start of the session, nanoseconds since midnight.
         close_time: End of the session, nanoseconds since midnight.
+        rebuilt_takers: The feed does not show orders that trade on arrival. They were rebuilt from what they filled, so
+            their sizes say nothing of what they would have left in another book.
         source: The file that the session was read from, or the generator that made it.
     """
 
@@ -50,6 +52,7 @@ class Session:
     tick_size: float
     open_time: int
     close_time: int
+    rebuilt_takers: bool = False
     source: str = ""
 
     @property

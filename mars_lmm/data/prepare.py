@@ -84,7 +84,8 @@ def _build(config: DataConfig, sources: list[SessionSource], recipe: dict, folde
     training = [part.observed[:first] for part, first in zip(replays, firsts, strict=True)]
     if not any(len(part) for part in training):
         raise DataError(config.path or config.feed, f"no order lies before data.cutoff={config.cutoff}: move it")
-    tokenizer = OrderTokenizer.fit(np.concatenate(training))
+    takers_rest = not any(session.rebuilt_takers for session, _ in sessions)
+    tokenizer = OrderTokenizer.fit(np.concatenate(training), takers_rest)
     tokenizer.save(folder / TOKENIZER)
     coded = [tokenizer.encode(part.observed) for part in tqdm(replays, desc="prepare: encoding", unit="session")]
 

@@ -34,6 +34,7 @@ from mars_lmm.market.types import (
     INCOMING_ID,
     INCOMING_OWNER,
     INCOMING_SIDE,
+    IOC,
     LAST_PRICE,
     LIMIT,
     LIVE_ORDERS,
@@ -281,24 +282,25 @@ def make_matching(jit: Callable) -> Matching:
 
     @jit
     def enter(book, kind, side, price, size, order_id, owner, report, trades):
-        """Execute a limit or a market order."""
+        """Execute a limit, market or IOC order."""
         header = book.header
         if side != SELL and side != BUY:
             return BAD_SIDE
         if size <= 0 or size > MAX_SIZE:
             return BAD_SIZE
         other_best = header[BEST_PRICE + 1 - side]
-        if kind == MARKET:
-            if other_best == NO_PRICE:
+        crosses = other_best != NO_PRICE and (price <= other_best if side == SELL else price >= other_best)
+        if kind != LIMIT:
+            if other_best == NO_PRICE or (kind == IOC and not crosses):
                 return NO_LIQUIDITY
-            any_price = 0 if side == SELL else MAX_PRICE
-            report[CANCELLED] = match(book, side, any_price, size, order_id, owner, report, trades)
+            if kind == MARKET:
+                price = 0 if side == SELL else MAX_PRICE
+            report[CANCELLED] = match(book, side, price, size, order_id, owner, report, trades)
             return ACCEPTED
         if price < header[BASE_PRICE] or price >= header[BASE_PRICE] + book.levels.shape[1]:
             return BAD_PRICE
         if lookup(book.index, order_id) >= 0:
             return DUPLICATE_ID
-        crosses = other_best != NO_PRICE and (price <= other_best if side == SELL else price >= other_best)
         # An order that crosses always finds room: it is wholly filled, or it frees the slot of one it fills.
         if header[FREE_SLOT] < 0 and not crosses:
             return BOOK_FULL
@@ -390,7 +392,7 @@ def make_matching(jit: Callable) -> Matching:
             outcome = cancel(book, size, order_id, report)
         elif kind == CANCEL_AT:
             outcome = cancel_at(book, side, price, size, owner, queue_rule, report)
-        elif kind != LIMIT and kind != MARKET:
+        elif kind != LIMIT and kind != MARKET and kind != IOC:
             outcome = BAD_KIND
         else:
             outcome = enter(book, kind, side, price, size, order_id, owner, report, trades)

@@ -43,7 +43,7 @@ from mars_lmm.market.types import (
 execute, snapshot, view = MATCHING.execute, MATCHING.snapshot, MATCHING.view
 
 ADVICE = {
-    BAD_KIND: "use LIMIT, MARKET, CANCEL or CANCEL_AT",
+    BAD_KIND: "use LIMIT, MARKET, IOC, CANCEL or CANCEL_AT",
     BAD_SIDE: "use SELL or BUY",
     BAD_SIZE: f"sizes are 1 to {MAX_SIZE}; a CANCEL may also say 0",
     BAD_PRICE: "allocate books whose ladder holds it (base_price, num_ticks)",

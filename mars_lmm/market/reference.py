@@ -19,6 +19,7 @@ from mars_lmm.market.types import (
     CANCEL_AT,
     DEPTH,
     DUPLICATE_ID,
+    IOC,
     LIMIT,
     MARKET,
     MAX_PRICE,
@@ -109,7 +110,10 @@ class ReferenceBook:
         if kind == LIMIT:
             report = self._limit(side, price, size, order_id, owner, trades)
         elif kind == MARKET:
-            report = self._market(side, size, order_id, owner, trades)
+            any_price = MAX_PRICE if side == BUY else 0
+            report = self._take(side, any_price, size, order_id, owner, trades)
+        elif kind == IOC:
+            report = self._take(side, price, size, order_id, owner, trades)
         elif kind == CANCEL:
             report = self._cancel(size, order_id)
         elif kind == CANCEL_AT:
@@ -153,14 +157,15 @@ class ReferenceBook:
         acted_price = trades[-1].price if trades else price
         return self._report(trades, resting=left, acted_price=acted_price)
 
-    def _market(self, side, size, order_id, owner, trades):
+    def _take(self, side, price, size, order_id, owner, trades):
+        """A market or IOC order: it never rests."""
         if side not in (SELL, BUY):
             return Report(BAD_SIDE)
         if not 0 < size <= MAX_SIZE:
             return Report(BAD_SIZE)
-        if not self.ranks[1 - side]:
+        if not self._crosses(side, price):
             return Report(NO_LIQUIDITY)
-        left = self._match(side, MAX_PRICE if side == BUY else 0, size, order_id, owner, trades)
+        left = self._match(side, price, size, order_id, owner, trades)
         return self._report(trades, cancelled=left, acted_price=trades[-1].price)
 
     def _cancel(self, size, order_id):

@@ -11,6 +11,7 @@ LIMIT = 0  # rests what does not fill
 MARKET = 1  # fills what it can at any price; the remainder is dropped
 CANCEL = 2  # reduce one order by its id; a size of 0 means all that is left
 CANCEL_AT = 3  # reduce resting volume at the occupied price nearest to the given one
+IOC = 4  # immediate or cancel: fills what it can up to its price; the remainder is dropped
 IDLE = -1  # no order: in lockstep, this book sits the step out
 
 # Columns of an order row, int64[NUM_ORDER_COLUMNS].
@@ -30,7 +31,7 @@ DUPLICATE_ID = 5
 BOOK_FULL = 6
 UNKNOWN_ID = 7
 NOTHING_TO_CANCEL = 8  # the owner has nothing resting on that side
-NO_LIQUIDITY = 9  # a market order met an empty side
+NO_LIQUIDITY = 9  # a market or IOC order met nothing to trade with
 OUTCOMES = (
     "accepted",
     "bad_kind",
@@ -48,7 +49,7 @@ OUTCOMES = (
 OUTCOME = 0
 FILLED = 1  # size executed on arrival
 RESTING = 2  # size of a limit order that is left in the book
-CANCELLED = 3  # size removed by a cancel, or dropped from a market order
+CANCELLED = 3  # size removed by a cancel, or dropped from a market or IOC order
 ACTED_PRICE = 4  # price of the last fill, else where it rests or where the cancel acted; NO_PRICE if none
 FILL_VALUE = 5  # sum of price * size over the fills
 NUM_FILLS = 6  # how many resting orders it traded with

@@ -24,7 +24,7 @@ NUM_DECODE_DRAWS = 3
 
 
 class CodingTables(NamedTuple):
-    """A tokenizer's bins as plain arrays; edges are int64, cumulative weights float64."""
+    """A tokenizer as plain arrays and flags; edges are int64, cumulative weights float64."""
 
     price_edges: np.ndarray
     size_edges: np.ndarray
@@ -37,6 +37,7 @@ class CodingTables(NamedTuple):
     price_cumulative: np.ndarray
     size_cumulative: np.ndarray
     interval_cumulative: np.ndarray
+    takers_rest: bool
 
 
 class Coding(NamedTuple):
@@ -127,6 +128,7 @@ def make_coding(jit: Callable) -> Coding:
             own = own_best(clock, order_type)
             other = own_best(clock, 1 - order_type)
             if place >= o.CROSSING:
+                order[t.KIND] = t.LIMIT if tables.takers_rest else t.IOC
                 order[t.PRICE] = other + sign * (place - o.CROSSING)
             else:
                 # An order placed inside the spread never trades, however narrow the spread is now.

@@ -178,8 +178,8 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
         observed[TYPE] = order[t.SIDE]
         price = order[t.PRICE]
         size = order[t.SIZE]
-        # What a cancel or a market order did is known only after the event.
-        if kind == t.MARKET:
+        # What a cancel, a market or an IOC order did is known only after the event.
+        if kind == t.MARKET or kind == t.IOC:
             price = report[t.ACTED_PRICE]
             size = report[t.FILLED]
         elif kind != t.LIMIT:

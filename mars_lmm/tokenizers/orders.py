@@ -35,6 +35,8 @@ class OrderTokenizer:
             can be read off, nor prices that cross and prices that do not.
         size: Units.
         interval: Nanoseconds since the previous order.
+        takers_rest: Whether an order that crosses leaves its remainder in the book. Where a feed shows only what such
+            orders filled, a size drawn for another book would rest by mistake; they are immediate-or-cancel then.
         level_distance: Ticks between a book level and the mid.
         level_size: Units at a book level, for the levels that exist.
     """
@@ -42,15 +44,17 @@ class OrderTokenizer:
     price: QuantileBins
     size: QuantileBins
     interval: QuantileBins
+    takers_rest: bool
     level_distance: QuantileBins
     level_size: QuantileBins
 
     @classmethod
-    def fit(cls, observed: np.ndarray) -> OrderTokenizer:
+    def fit(cls, observed: np.ndarray, takers_rest: bool) -> OrderTokenizer:
         """Fit all bins.
 
         Args:
             observed: int64[N, NUM_OBSERVED], the orders of the training split and nothing else.
+            takers_rest: Whether orders that cross leave their remainder in the book.
 
         Raises:
             ValueError: The training split is empty.
@@ -62,6 +66,7 @@ class OrderTokenizer:
             price=QuantileBins.fit(observed[:, o.PLACE], NUM_PRICE_BINS, cuts=(0, o.CROSSING - 1)),
             size=QuantileBins.fit(observed[:, o.SIZE], NUM_SIZE_BINS),
             interval=QuantileBins.fit(observed[:, o.INTERVAL], NUM_INTERVAL_BINS),
+            takers_rest=takers_rest,
             level_distance=QuantileBins.fit(distances[there], NUM_BOOK_BINS),
             level_size=QuantileBins.fit(levels[:, :, 1].ravel()[there], NUM_BOOK_BINS - 1),
         )
@@ -85,6 +90,7 @@ class OrderTokenizer:
             self.level_size.edges,
             *(bins.values for bins in fields),
             *(bins.cumulative for bins in fields),
+            self.takers_rest,
         )
 
     def encode(self, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +109,8 @@ class OrderTokenizer:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and checkpoints."""
-        return {"version": VERSION, **{name: bins.to_dict() for name, bins in vars(self).items()}}
+        bins = {name: value.to_dict() for name, value in vars(self).items() if isinstance(value, QuantileBins)}
+        return {"version": VERSION, "takers_rest": self.takers_rest, **bins}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> OrderTokenizer:
@@ -116,7 +123,8 @@ class OrderTokenizer:
             raise ValueError(
                 f"tokenizer version {data.get('version')}, this program reads {VERSION}; prepare the data again"
             )
-        return cls(**{name: QuantileBins.from_dict(data[name]) for name in cls.__dataclass_fields__})
+        bins = {name: QuantileBins.from_dict(data[name]) for name in data if name not in ("version", "takers_rest")}
+        return cls(takers_rest=data["takers_rest"], **bins)
 
     @property
     def checksum(self) -> str:

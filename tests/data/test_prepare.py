@@ -61,7 +61,7 @@ def test_a_split_by_time_scores_the_afternoon_after_the_morning(small_data, tmp_
 
 def test_bins_come_from_the_training_split_alone(small_set):
     observed = replay(small_set.flow(0)).observed
-    assert small_set.tokenizer_checksum == OrderTokenizer.fit(observed).checksum
+    assert small_set.tokenizer_checksum == OrderTokenizer.fit(observed, takers_rest=True).checksum
 
 
 def test_the_same_recipe_is_found_and_another_makes_another_set(small_data, small_set):

@@ -21,7 +21,7 @@ def flow_of(rows):
     data = dict(zip(names, columns, strict=True))
     data["time"] = OPEN + data["time"] * SECOND
     data["source_row"] = np.arange(1, len(rows) + 1)
-    return OrderFlow(Session("TEST", "2024-01-02", 0.01, OPEN, OPEN + 3600 * SECOND, "test.csv"), data)
+    return OrderFlow(Session("TEST", "2024-01-02", 0.01, OPEN, OPEN + 3600 * SECOND, source="test.csv"), data)
 
 
 def test_a_hand_made_session():

@@ -97,7 +97,7 @@ def check_invariants(book: BookState):
 def random_stream(seed, num, num_ticks, base_price, num_ids=200, owners=2):
     """A stream int64[num, 6] that keeps a small book busy: about half of it limits, many ids already used."""
     rng = np.random.default_rng(seed)
-    kind = rng.choice([0, 1, 2, 3, 7], num, p=[0.62, 0.05, 0.2, 0.12, 0.01])
+    kind = rng.choice([0, 1, 2, 3, 4, 7], num, p=[0.58, 0.05, 0.2, 0.12, 0.04, 0.01])
     side = rng.integers(0, 2, num)
     price = base_price + rng.normal(num_ticks / 2, num_ticks / 6, num).astype(np.int64)
     size = rng.integers(0, 12, num)

@@ -10,6 +10,7 @@ from mars_lmm.market.types import (
     BUY,
     CANCEL,
     CANCEL_AT,
+    IOC,
     LIMIT,
     MARKET,
     MAX_SIZE,
@@ -29,7 +30,7 @@ def streams(draw):
     last = BASE + num_ticks - 1
     ends = [BASE - 1, BASE, last, last + 1, BASE + num_ticks // 2, -1, -(2**62), 2**62]
     order = st.tuples(
-        st.sampled_from([LIMIT] * 6 + [MARKET, CANCEL, CANCEL, CANCEL_AT, CANCEL_AT, -1, 4]),
+        st.sampled_from([LIMIT] * 6 + [MARKET, IOC, CANCEL, CANCEL, CANCEL_AT, CANCEL_AT, -1, 5]),
         st.sampled_from([SELL, BUY] * 8 + [-1, 2]),
         st.integers(BASE, last) | st.sampled_from(ends),
         st.integers(1, 5) | st.sampled_from([0, -1, MAX_SIZE, MAX_SIZE + 1, 2**62]),

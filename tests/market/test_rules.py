@@ -15,6 +15,7 @@ from mars_lmm.market.types import (
     CANCEL,
     CANCEL_AT,
     DUPLICATE_ID,
+    IOC,
     LIMIT,
     MARKET,
     MAX_SIZE,
@@ -76,6 +77,15 @@ def test_market_orders_take_any_price_and_drop_the_remainder(play):
     assert trades == [(109, 1, 1), (100, 1, 2)]
     assert reports[-1] == [ACCEPTED, 2, 0, 3, 100, 209, 2]
     assert book == {}
+
+
+def test_ioc_orders_stop_at_their_price_and_drop_the_remainder(play):
+    asks = [(LIMIT, SELL, 105, 2, 1, 0), (LIMIT, SELL, 107, 2, 2, 0)]
+    reports, trades, book = play([*asks, (IOC, BUY, 106, 5, 3, 0), (IOC, BUY, 106, 5, 4, 0)])
+    assert trades == [(105, 2, 1)]
+    assert reports[2] == [ACCEPTED, 2, 0, 3, 105, 210, 1]
+    assert reports[3][0] == NO_LIQUIDITY
+    assert book == {(SELL, 107): [(2, 2, 0)]}
 
 
 def test_a_reduced_order_keeps_its_place(play):
@@ -163,7 +173,7 @@ def test_a_full_book_takes_what_finds_room(play, order, outcome, fills):
 @pytest.mark.parametrize(
     ("order", "outcome"),
     [
-        ((4, SELL, 105, 1, 9, 0), BAD_KIND),
+        ((5, SELL, 105, 1, 9, 0), BAD_KIND),
         ((-1, SELL, 105, 1, 9, 0), BAD_KIND),
         ((LIMIT, 2, 105, 1, 9, 0), BAD_SIDE),
         ((MARKET, -1, 105, 1, 9, 0), BAD_SIDE),

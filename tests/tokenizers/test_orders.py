@@ -16,7 +16,7 @@ def observed(synthetic_flow):
 
 @pytest.fixture(scope="module")
 def tokenizer(observed):
-    return OrderTokenizer.fit(observed)
+    return OrderTokenizer.fit(observed, takers_rest=True)
 
 
 def clock_of(bid, ask):
@@ -130,17 +130,26 @@ def test_features_of_a_book_with_missing_levels(tokenizer):
     assert features[t.BUY, 1, 0] == 1 + tokenizer.level_size.encode(np.array([300]))[0]
 
 
+def test_takers_rest_only_where_their_sizes_were_submitted(observed, tokenizer):
+    crossing = int(tokenizer.price.encode(np.array([o.CROSSING]))[0])
+    for rest, kind in ((True, t.LIMIT), (False, t.IOC)):
+        other = OrderTokenizer.fit(observed, takers_rest=rest)
+        order, _ = decode(other, (t.BUY * 32 + crossing) * 32 * 16, np.zeros(NUM_DECODE_DRAWS))
+        assert (order[t.KIND], order[t.PRICE]) == (kind, 20_000)
+
+
 def test_json_round_trip(tokenizer, tmp_path):
     path = tmp_path / "tokenizer.json"
     tokenizer.save(path)
     again = OrderTokenizer.load(path)
     assert again.checksum == tokenizer.checksum
+    assert again.takers_rest is tokenizer.takers_rest
     for ours, theirs in zip(again.tables(), tokenizer.tables(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_another_fit_has_another_checksum(tokenizer, observed):
-    assert OrderTokenizer.fit(observed[: len(observed) // 2]).checksum != tokenizer.checksum
+    assert OrderTokenizer.fit(observed[: len(observed) // 2], takers_rest=True).checksum != tokenizer.checksum
 
 
 def test_another_version_is_refused(tokenizer):

@@ -106,7 +106,8 @@ class LobsterSession:
             price_tick / PRICE_UNITS,
             self.start_ms * 10**6,
             self.end_ms * 10**6,
-            str(self.message),
+            rebuilt_takers=True,
+            source=str(self.message),
         )
 
 
