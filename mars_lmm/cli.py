@@ -58,10 +58,11 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     from mars_lmm.training.order_module import OrderModule
     from mars_lmm.training.summary import summarize
 
-    # Lightning's notes on the hardware and its advice to log more often in short epochs say nothing that matters here.
+    # Lightning's notes on hardware, workers and short epochs, and torch's on Lightning, say nothing that matters here.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     folder = Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
     if config.fresh:
         for name in ("checkpoints", "csv"):

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -132,27 +134,39 @@ def test_the_seed_decides(model, small_set, starts):
     assert rows[0] != rows[2]
 
 
-def test_cached_rollouts_read_what_a_full_forward_pass_reads(model, small_set, starts):
-    """Far beyond the window and with rejections on the way, the state is that of the whole token stream."""
-    engine = engine_of(model, small_set, starts, [0, 1], [0, 0])
-    token = [starts[b].token.tolist() for b in range(2)]
-    market = [list(starts[b].market) for b in range(2)]
-    rejected = 0
-    for accepted in engine.run(np.full(2, np.iinfo(np.int64).max), 120):
-        if engine.steps % 5 == 0:
-            # As if the exchange had refused book 1's order after all: the model must draw again from the same state.
-            engine.accepted[1] = False
+def check_state(engine, model, starts, steps, refuse_every, tolerance):
+    """Run two books; their states must be those of a full forward pass over all that they have read.
+
+    Every `refuse_every`-th order of book 1 is taken back, as if the exchange had refused it: the model must draw again
+    from the same state.
+    """
+    token = [start.token.tolist() for start in starts]
+    market = [list(start.market) for start in starts]
+    for accepted in engine.run(np.full(2, np.iinfo(np.int64).max), steps):
+        if engine.steps % refuse_every == 0:
+            accepted[1] = False
             engine.markets.token[1], engine.markets.market[1] = token[1][-1], market[1][-1]
-            rejected += 1
         for b in np.flatnonzero(accepted):
             token[b].append(int(engine.markets.token[b]))
             market[b].append(engine.markets.market[b].copy())
-    assert rejected > 10
+    assert len(token[0]) - len(token[1]) >= steps // refuse_every - 1
     for b in range(2):
         history = torch.tensor(token[b])[None], torch.from_numpy(np.stack(market[b]))[None]
         with torch.no_grad():
             expected = model(*history)[0, -1]
-        torch.testing.assert_close(engine.hidden[b], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(engine.hidden[b].cpu(), expected, atol=tolerance, rtol=tolerance)
+
+
+def test_cached_rollouts_read_what_a_full_forward_pass_reads(model, small_set, starts):
+    engine = engine_of(model, small_set, starts, [0, 1], [0, 0])
+    check_state(engine, model, starts, steps=120, refuse_every=5, tolerance=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_model_on_the_gpu_reads_what_one_on_the_cpu_reads(model, small_set, starts):
+    engine = engine_of(copy.deepcopy(model).to("cuda"), small_set, starts, [0, 1], [0, 0])
+    check_state(engine, model, starts, steps=60, refuse_every=7, tolerance=1e-3)
 
 
 def test_rollouts_end_at_their_horizon(model, small_set, starts):
