@@ -27,7 +27,7 @@ demo: setup  ## Prepare, train, simulate and evaluate the synthetic market; writ
 	@echo
 	@echo "made:  prepared/ (order flow, tokens), $(RUN)/checkpoints, $(RUN)/simulation, $(RUN)/evaluation"
 	@echo "look:  $(RUN)/report.html"
-	@echo "next:  python train.py data=lobster data.path=DIR_OR_ZIP experiment=small"
+	@echo "next:  $(BIN)/python train.py data=lobster data.path=DIR_OR_ZIP experiment=small"
 
 test: setup  ## The tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow and not gpu"
