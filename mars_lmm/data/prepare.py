@@ -91,23 +91,20 @@ def _build(config: DataConfig, sources: list[SessionSource], recipe: dict, folde
 
     digest = hashlib.sha256(tokenizer.checksum.encode())
     splits, dropped = {}, []
+    lengths = [len(part.observed) for part in replays]
     for split in (TRAIN, VALIDATION):
-        windows = []
-        for index, ((session, _), (token, _), first) in enumerate(zip(sessions, coded, firsts, strict=True)):
-            begin, end, context = (0, first, 0) if split == TRAIN else (first, len(token), config.context)
-            found = list(_windows(begin, end, config.row_length, context))
-            windows += [(index, start, first_target) for start, first_target in found]
-            if begin < end and not found:
-                reason = f"{end - begin} orders are fewer than a row of {config.row_length + 1}"
-                dropped.append({"session": session.name, "split": split, "reason": reason})
+        windows, too_short = _cut(config, split, firsts, lengths)
+        reasons = [
+            {"session": sessions[index][0].name, "split": split, "reason": reason} for index, reason in too_short
+        ]
         if not windows:
-            reasons = "; ".join(f"{d['session']}: {d['reason']}" for d in dropped if d["split"] == split)
             raise DataError(
                 config.path or config.feed,
                 f"the {split} split is empty with data.cutoff={config.cutoff} and data.row_length={config.row_length}"
-                + (f" ({reasons})" if reasons else "")
+                + "".join(f"; {dropped['session']}: {dropped['reason']}" for dropped in reasons)
                 + "; move the cut-off or shorten the rows",
             )
+        dropped += reasons
         _write_rows(folder / f"{split}.parquet", windows, coded, config.row_length, digest)
         targets = sum(config.row_length - first_target for _, _, first_target in windows)
         splits[split] = {"rows": len(windows), "orders": targets}
@@ -141,6 +138,27 @@ def _held_out_from(config: DataConfig, session: Session) -> int:
     if config.cutoff_is_date:
         return NEVER if session.date < config.cutoff else 0
     return config.cutoff_time
+
+
+def _cut(
+    config: DataConfig, split: str, firsts: list[int], lengths: list[int]
+) -> tuple[list[tuple[int, int, int]], list[tuple[int, str]]]:
+    """The rows of a split, as (session, start, first target), and the sessions too short for one, with the reason.
+
+    Args:
+        config: Row length and context.
+        split: Which split.
+        firsts: The first held-out order of each session.
+        lengths: The number of orders of each session.
+    """
+    windows, too_short = [], []
+    for index, (first, length) in enumerate(zip(firsts, lengths, strict=True)):
+        begin, end, context = (0, first, 0) if split == TRAIN else (first, length, config.context)
+        found = list(_windows(begin, end, config.row_length, context))
+        windows += [(index, start, first_target) for start, first_target in found]
+        if begin < end and not found:
+            too_short.append((index, f"{end} orders are fewer than a row of {config.row_length + 1}"))
+    return windows, too_short
 
 
 def _windows(first: int, end: int, row_length: int, context: int) -> Iterator[tuple[int, int]]:

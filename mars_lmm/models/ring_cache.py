@@ -51,11 +51,6 @@ class RingCache:
         """Copy into a new cache whose book i is books[i], int64 [N]; a book named twice is forked."""
         return RingCache(self.k.index_select(1, books), self.v.index_select(1, books), self.position[books])
 
-    def expand(self, n: int) -> "RingCache":
-        """Fork every book n times: book b becomes the independent books b*n..b*n+n-1."""
-        books = torch.arange(len(self.position), device=self.position.device)
-        return self.select(books.repeat_interleave(n))
-
     def rewind(self, mask: Tensor) -> None:
         """Take back the last order of the books where mask [B] is true, so that another can take its place.
 

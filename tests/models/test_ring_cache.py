@@ -91,11 +91,11 @@ def test_rewind_redraws_the_last_order(make_model, make_orders, length):
         assert_close(hidden, torch.stack((full[0, t], full[1, t + 1])), **TIGHT)
 
 
-def test_expand_forks_independent_books(make_model, make_orders):
+def test_select_forks_independent_books(make_model, make_orders):
     model = make_model()
     token, market = make_orders(2, 21)
     _, start = model.prefill(token, market, torch.tensor([9, 21]))
-    forks = start.expand(3)
+    forks = start.select(torch.tensor([0, 0, 0, 1, 1, 1]))
     assert forks.position.tolist() == [9, 9, 9, 21, 21, 21]
     next_token, next_market = make_orders(6, 5, seed=1)
     together = step_all(model, next_token, next_market, forks)
