@@ -48,8 +48,8 @@ class OrderEmbedding(nn.Module):
         super().__init__()
         types, prices, sizes, intervals = bins
         self.sizes, self.intervals = sizes, intervals
-        # One table for (type, price) together: the same distance from the mid is passive for one side and
-        # aggressive for the other, which a sum of two tables cannot say.
+        # One table for (type, price) together: a price bin is a place in the queue for an order and tells a
+        # cancel's side too, which a sum of two tables cannot say.
         self.price = nn.Embedding(types * prices, width)
         self.size = nn.Embedding(sizes, width)
         self.interval = nn.Embedding(intervals, width)

@@ -95,7 +95,6 @@ def simulate(config: RolloutConfig, model: OrderModel, prepared: PreparedSet, ou
 
 def _describe(config: RolloutConfig, starts: list[Start], horizon: int) -> dict:
     session = starts[0].flow.session
-    columns = {"bid": 8, "ask": 9, "last_price": 7}
     return {
         "symbol": session.symbol,
         "date": session.date,
@@ -111,7 +110,7 @@ def _describe(config: RolloutConfig, starts: list[Start], horizon: int) -> dict:
                 "symbol": start.flow.session.symbol,
                 "date": start.flow.session.date,
                 "time_ns": start.time,
-                **{name: int(start.touch[column]) for name, column in columns.items()},
+                **{name: int(start.touch[o.TAPE_COLUMNS.index(name)]) for name in ("bid", "ask", "last_price")},
             }
             for index, start in enumerate(starts)
         ],

@@ -100,7 +100,7 @@ class FieldBigram:
     """Each field of an order given the same field of the order before it, as if the fields were independent.
 
     Pairs of whole orders are too rare to count; pairs of fields are not, so on real markets this is the strongest of
-    the four. Type and price are one field: which side of the mid a price lies on depends on the type.
+    the four. Type and price are one field: what a price bin means depends on the type.
 
     Args:
         previous: int64[N], the token before each training target.
