@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -13,15 +12,12 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mars_lmm.data.config import DataConfig
 from mars_lmm.models.order_model import OrderModelConfig
+from mars_lmm.paths import CONF as CONF
 from mars_lmm.simulation.simulate import RolloutConfig
 from mars_lmm.training.optimizers import OptimConfig
 from mars_lmm.training.schedules import ScheduleConfig
 
 Config = TypeVar("Config")
-
-_HERE = Path(__file__).resolve().parent
-# The folder of configuration files: installed with the package, or beside it in the repository.
-CONF = str(next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if folder.is_dir()))
 
 ALLOWED_TARGETS = ("lightning.", "mars_lmm.", "torch.", "torchmetrics.")
 

@@ -12,7 +12,7 @@ from time import perf_counter
 import numba
 import numpy as np
 
-from mars_lmm.market.book import empty_books
+from mars_lmm.market.book import NUM_SLOT_COLUMNS, ORDERS, empty_books
 from mars_lmm.market.cpu import MATCHING
 from mars_lmm.market.exchange import Exchange
 from mars_lmm.market.reference import ReferenceBook
@@ -41,7 +41,7 @@ CHUNK = 4096  # messages a call: a stream in steady state reuses its memory
 REFERENCE_MESSAGES = 100_000
 REPEATS = 3
 
-best, execute, level_size, view = MATCHING.best, MATCHING.execute, MATCHING.level_size, MATCHING.view
+best, execute, level_size = MATCHING.best, MATCHING.execute, MATCHING.level_size
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> dict:
         "messages": args.books * steps,
         "reference_messages": checked,
         "depth": DEPTH,
-        "live_orders": round(exchange.state.header[:, LIVE_ORDERS].mean()),
+        "live_orders": round(exchange.state[:, LIVE_ORDERS].mean()),
     }
 
 
@@ -99,7 +99,7 @@ def random_stream(seed: int, num: int) -> np.ndarray:
 @numba.njit
 def _generate(books, draws, sides, distances, fractions, orders):
     """Make each order with the book at hand: what is passive, marketable or live depends on it."""
-    book = view(books, 0)
+    book = books[0]
     report = np.empty(NUM_REPORT_COLUMNS, np.int64)
     trades = np.empty((NUM_ORDERS, NUM_TRADE_COLUMNS), np.int64)
     for i in range(orders.shape[0]):
@@ -114,14 +114,14 @@ def _generate(books, draws, sides, distances, fractions, orders):
         elif draws[i] < PASSIVE + CANCELS:
             kind, price, size = CANCEL, 0, 0
             slot = int(fractions[i] * NUM_ORDERS)
-            while book.orders[slot, SIZE] == 0:  # a free slot
+            while book[ORDERS + NUM_SLOT_COLUMNS * slot + SIZE] == 0:  # a free slot
                 slot = (slot + 1) % NUM_ORDERS
-            order_id = book.orders[slot, ORDER_ID]
+            order_id = book[ORDERS + NUM_SLOT_COLUMNS * slot + ORDER_ID]
         else:
             # Larger orders while more orders live than wanted, so that their number stays put.
             price = touch
             size = level_size(book, 1 - side, touch)
-            if book.header[LIVE_ORDERS] <= LIVE:
+            if book[LIVE_ORDERS] <= LIVE:
                 size = 1 + int(fractions[i] * size)
         execute(book, kind, side, price, size, order_id, BACKGROUND, OLDEST_FIRST, report, trades)
         orders[i] = (kind, side, price, size, order_id, BACKGROUND)

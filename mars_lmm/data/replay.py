@@ -10,7 +10,7 @@ import numpy as np
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.flow import ANONYMOUS, HIDDEN, OrderFlow
 from mars_lmm.market import types as t
-from mars_lmm.market.book import BookState, empty_books
+from mars_lmm.market.book import empty_books
 from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.cpu import OBSERVING
 
@@ -25,11 +25,11 @@ class MarketState:
     """One book and where its stream of orders stands.
 
     Attributes:
-        book: A batch of one book.
+        book: int64[1, N], a batch of one book.
         clock: int64[NUM_CLOCK].
     """
 
-    book: BookState
+    book: np.ndarray
     clock: np.ndarray
 
 
@@ -85,8 +85,9 @@ def replay(flow: OrderFlow, state: MarketState | None = None, first: int = 0, la
     observed = np.empty((count, o.NUM_OBSERVED), dtype=np.int64)
     tape = np.empty((count, o.NUM_TAPE), dtype=np.int64)
     report = np.zeros(t.NUM_REPORT_COLUMNS, dtype=np.int64)
-    book = BookState(*(array[0] for array in state.book))
-    failed = _replay(book, state.clock, flow.orders()[visible], flow.time[visible], anonymous, report, observed, tape)
+    failed = _replay(
+        state.book[0], state.clock, flow.orders()[visible], flow.time[visible], anonymous, report, observed, tape
+    )
     if failed >= 0:
         row = int(visible[failed])
         raise DataError(

@@ -7,16 +7,19 @@ takes it.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mars_lmm.market.types import NUM_TICKS, OCCUPIED_AT
+
 WORD_SHIFT = 5
 WORD_BITS = 1 << WORD_SHIFT
 WORD_MASK = WORD_BITS - 1
 
 
 class Bits(NamedTuple):
-    """The compiled bitmap functions; `occupied` is int64[2, words]."""
+    """The compiled bitmap functions of a book; a tick counts from the ladder's lowest price."""
 
-    lowest_from: Callable  # (occupied, side, tick) -> the lowest occupied tick >= tick, or -1
-    highest_from: Callable  # (occupied, side, tick) -> the highest occupied tick <= tick, or -1
+    lowest_from: Callable  # (book, side, tick) -> the lowest occupied tick >= tick, or -1
+    highest_from: Callable  # (book, side, tick) -> the highest occupied tick <= tick, or -1
+    flip: Callable  # (book, side, tick): an empty price is occupied, an occupied one empty
 
 
 def make_bits(jit: Callable) -> Bits:
@@ -57,29 +60,36 @@ def make_bits(jit: Callable) -> Bits:
         return bit + (word >> 1)
 
     @jit
-    def lowest_from(occupied, side, tick):
+    def lowest_from(book, side, tick):
         at = tick >> WORD_SHIFT
-        if at >= occupied.shape[1]:
+        words = (book[NUM_TICKS] + WORD_MASK) >> WORD_SHIFT
+        if at >= words:
             return -1
-        word = (occupied[side, at] >> (tick & WORD_MASK)) << (tick & WORD_MASK)
+        first = book[OCCUPIED_AT + side]
+        word = (book[first + at] >> (tick & WORD_MASK)) << (tick & WORD_MASK)
         while word == 0:
             at += 1
-            if at == occupied.shape[1]:
+            if at == words:
                 return -1
-            word = occupied[side, at]
+            word = book[first + at]
         return (at << WORD_SHIFT) + lowest_bit(word)
 
     @jit
-    def highest_from(occupied, side, tick):
+    def highest_from(book, side, tick):
         if tick < 0:
             return -1
         at = tick >> WORD_SHIFT
-        word = occupied[side, at] & ((2 << (tick & WORD_MASK)) - 1)
+        first = book[OCCUPIED_AT + side]
+        word = book[first + at] & ((2 << (tick & WORD_MASK)) - 1)
         while word == 0:
             at -= 1
             if at < 0:
                 return -1
-            word = occupied[side, at]
+            word = book[first + at]
         return (at << WORD_SHIFT) + highest_bit(word)
 
-    return Bits(lowest_from, highest_from)
+    @jit
+    def flip(book, side, tick):
+        book[book[OCCUPIED_AT + side] + (tick >> WORD_SHIFT)] ^= 1 << (tick & WORD_MASK)
+
+    return Bits(lowest_from, highest_from, flip)

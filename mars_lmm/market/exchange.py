@@ -1,77 +1,36 @@
-"""The exchange: a batch of books on the CPU, stepped in lockstep or fed a whole stream."""
+"""The exchange on the CPU: a batch of books, stepped in lockstep or fed whole streams."""
 
-from typing import NamedTuple, Self
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numba
 import numpy as np
 
-from mars_lmm.market.book import BookState
-from mars_lmm.market.cpu import MATCHING
+from mars_lmm.market.cpu import VENUE
+from mars_lmm.market.kernels import STOP_AT_REJECTION, STOP_WHEN_CRAMPED, make_kernels
+from mars_lmm.market.rejections import MarketError
+from mars_lmm.market.repack import enlarge
 from mars_lmm.market.types import (
-    ACCEPTED,
-    ACTED_PRICE,
-    BAD_KIND,
-    BAD_PRICE,
-    BAD_SIDE,
-    BAD_SIZE,
-    BOOK_FULL,
     DEPTH,
-    DUPLICATE_ID,
-    IDLE,
+    ENFORCED,
     KIND,
     LIVE_ORDERS,
-    MAX_SIZE,
-    NO_LIQUIDITY,
-    NO_PRICE,
-    NOTHING_TO_CANCEL,
-    NUM_FILLS,
     NUM_ORDER_COLUMNS,
     NUM_REPORT_COLUMNS,
+    NUM_SLOTS,
     NUM_TRADE_COLUMNS,
     OLDEST_FIRST,
-    ORDER_ID,
     OUTCOME,
     OUTCOME_COUNTS,
     OUTCOMES,
-    OWNER,
     PRICE,
-    SIDE,
-    SIZE,
-    UNKNOWN_ID,
+    RULES,
 )
 
-execute, snapshot, view = MATCHING.execute, MATCHING.snapshot, MATCHING.view
-
-ADVICE = {
-    BAD_KIND: "use LIMIT, MARKET, IOC, CANCEL or CANCEL_AT",
-    BAD_SIDE: "use SELL or BUY",
-    BAD_SIZE: f"sizes are 1 to {MAX_SIZE}; a CANCEL may also say 0",
-    BAD_PRICE: "allocate books whose ladder holds it (base_price, num_ticks)",
-    DUPLICATE_ID: "an id may be used again only when its order is gone",
-    BOOK_FULL: "allocate books with more num_orders",
-    UNKNOWN_ID: "the order was filled or cancelled before, or never rested",
-    NOTHING_TO_CANCEL: "the owner has no order on that side",
-    NO_LIQUIDITY: "the other side is empty",
-}
-
-
-class MarketError(ValueError):
-    """An order was rejected. The book is as it was before the order.
-
-    Attributes:
-        book: the book's number.
-        order: the order's number in the stream; in lockstep the same as `book`.
-        outcome: why; an index into `OUTCOMES`.
-    """
-
-    def __init__(self, book: int, order: int, row: np.ndarray, outcome: int):
-        names = ("kind", "side", "price", "size", "id", "owner")
-        fields = ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True))
-        super().__init__(
-            f"book {book}, order {order} ({fields}): {OUTCOMES[outcome]}: {ADVICE[outcome]}, "
-            'or count rejections with on_reject="count"'
-        )
-        self.book, self.order, self.outcome = book, order, outcome
+KERNELS = make_kernels(numba.njit(nogil=True), VENUE)
+_step_one, _stream_one, _advance_one, _cramped = KERNELS.step, KERNELS.stream, KERNELS.advance, KERNELS.cramped
 
 
 class Stream(NamedTuple):
@@ -79,7 +38,7 @@ class Stream(NamedTuple):
 
     Attributes:
         reports: int64[N, NUM_REPORT_COLUMNS].
-        trades: int64[T, NUM_TRADE_COLUMNS], in order; order i made `reports[i, NUM_FILLS]` of them.
+        trades: int64[T, NUM_TRADE_COLUMNS], in order, those of auctions included.
         snapshots: int64[N, 2, DEPTH, 2] after each order, [side][level][price, size]; None if not asked for.
     """
 
@@ -91,47 +50,64 @@ class Stream(NamedTuple):
 class Exchange:
     """B books that trade on their own.
 
+    Orders are integers int64[..., NUM_ORDER_COLUMNS] with the columns KIND, SIDE, PRICE, SIZE, ORDER_ID, OWNER.
+    Times are nanoseconds since midnight; books without rules need none. Where orders come as a torch tensor on the
+    CPU, they are read, and answered by tensors, without a copy.
+
     Args:
-        state: the books, from `empty_books`; the exchange changes them in place.
+        books: int64[B, N], from `empty_books` or `open_books`; the exchange changes them in place.
         queue_rule: which end of a price's queue CANCEL_AT takes first, OLDEST_FIRST or NEWEST_FIRST.
         on_reject: "raise" a `MarketError` for a rejected order, or "count" it and go on.
+        num_threads: how many threads share the books of a step.
+        grows: whether full books, and ladders that miss a price, are enlarged; otherwise their orders are rejected.
 
     Attributes:
-        state: the books; `state.header` holds last prices, volumes and counters.
-        snapshots: int64[B, 2, DEPTH, 2], [book][side][level][price, size], as of the last `step` or `run`.
-        trades: int64[B, S, NUM_TRADE_COLUMNS], the trades of the last `step`: an order makes S at most.
+        books: the books; `mars_lmm.market.book.sections` gives their parts.
+        snapshots: int64[B, 2, DEPTH, 2], [book][side][level][price, size], as of the last call.
+        trades: int64[B, K, NUM_TRADE_COLUMNS], the trades of the last `step` or `advance`.
         num_trades: int64[B], how many rows of `trades` each book used.
     """
 
-    def __init__(self, state: BookState, queue_rule: int = OLDEST_FIRST, on_reject: str = "raise"):
+    def __init__(
+        self,
+        books: np.ndarray,
+        queue_rule: int = OLDEST_FIRST,
+        on_reject: str = "raise",
+        num_threads: int = 1,
+        grows: bool = False,
+    ):
         if on_reject not in ("raise", "count"):
             raise ValueError(f'on_reject must be "raise" or "count", got {on_reject!r}')
-        self.state = state
+        if num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {num_threads}")
+        self.books = books
         self.queue_rule = queue_rule
         self.on_reject = on_reject
-        num_books, num_orders = state.orders.shape[:2]
-        self.snapshots = np.empty((num_books, 2, DEPTH, 2), np.int64)
-        for b in range(num_books):
-            snapshot(view(state, b), self.snapshots[b])
-        # Left uninitialised: the operating system provides memory for the rows that are used, and no others.
-        self.trades = np.empty((num_books, num_orders, NUM_TRADE_COLUMNS), np.int64)
-        self.num_trades = np.zeros(num_books, np.int64)
+        self.num_threads = num_threads
+        self.grows = grows
+        self.snapshots = np.empty((len(books), 2, DEPTH, 2), np.int64)
+        for b in range(len(books)):
+            VENUE.matching.snapshot(books[b], self.snapshots[b])
+        self.num_trades = np.zeros(len(books), np.int64)
+        self._allocate_trades()
+        self._pool = ThreadPoolExecutor(num_threads) if num_threads > 1 else None
 
     @property
     def num_books(self) -> int:
         """B, how many books there are."""
-        return len(self.state.header)
+        return len(self.books)
 
     @property
     def outcome_counts(self) -> np.ndarray:
         """int64[B, len(OUTCOMES)]: orders so far by outcome."""
-        return self.state.header[:, OUTCOME_COUNTS : OUTCOME_COUNTS + len(OUTCOMES)]
+        return self.books[:, OUTCOME_COUNTS : OUTCOME_COUNTS + len(OUTCOMES)]
 
-    def step(self, orders: np.ndarray) -> np.ndarray:
+    def step(self, orders: Any, times: Any = None) -> Any:
         """Execute one order in each book.
 
         Args:
-            orders: integers [B, NUM_ORDER_COLUMNS]; a book whose kind is IDLE sits the step out.
+            orders: [B, NUM_ORDER_COLUMNS]; in a book whose kind is IDLE, only time passes.
+            times: [B].
 
         Returns:
             int64[B, NUM_REPORT_COLUMNS]. An idle book reports zeros and NO_PRICE.
@@ -139,109 +115,174 @@ class Exchange:
         Raises:
             MarketError: a book rejected its order; the other books have executed theirs.
         """
-        orders = _order_rows(orders)
-        if len(orders) != self.num_books:
-            raise ValueError(f"a step takes one order a book: got {len(orders)} for {self.num_books} books")
+        like, orders = orders, _integers("orders", orders, (self.num_books, NUM_ORDER_COLUMNS))
+        times = self._times(times, (self.num_books,))
+        for b in range(self.num_books) if self.grows else ():
+            self._grow_for(b, orders[b])
         reports = np.empty((self.num_books, NUM_REPORT_COLUMNS), np.int64)
-        _step(self.state, orders, self.queue_rule, reports, self.snapshots, self.trades, self.num_trades)
+        arguments = (orders, times, self.queue_rule, reports, self.snapshots, self.trades, self.num_trades)
+        self._share(lambda low, high: _step(self.books, low, high, *arguments))
         if self.on_reject == "raise" and reports[:, OUTCOME].any():
             b = int(np.flatnonzero(reports[:, OUTCOME])[0])
             raise MarketError(b, b, orders[b], int(reports[b, OUTCOME]))
-        return reports
+        return _as(like, reports)
 
-    def run(self, orders: np.ndarray, book: int = 0, snapshots: bool = False) -> Stream:
+    def advance(self, times: Any) -> None:
+        """Let time pass in each book: phases start, auctions trade, halts end.
+
+        Args:
+            times: [B].
+        """
+        times = self._times(times, (self.num_books,))
+        arguments = (times, self.snapshots, self.trades, self.num_trades)
+        self._share(lambda low, high: _advance(self.books, low, high, *arguments))
+
+    def run(self, orders: Any, book: int = 0, snapshots: bool = False, times: Any = None) -> Stream:
         """Execute a stream of orders in one book. No trade is lost, however many there are.
 
         Args:
-            orders: integers [N, NUM_ORDER_COLUMNS].
+            orders: [N, NUM_ORDER_COLUMNS].
             book: which book.
             snapshots: whether to take a snapshot after every order.
+            times: [N].
 
         Raises:
             MarketError: an order was rejected; those before it have been executed.
         """
         if not 0 <= book < self.num_books:
             raise ValueError(f"book must be 0 to {self.num_books - 1}, got {book}")
-        orders = _order_rows(orders)
-        reports = np.empty((len(orders), NUM_REPORT_COLUMNS), np.int64)
-        taken = np.empty((len(orders) if snapshots else 0, 2, DEPTH, 2), np.int64)
-        # Room for every trade: each one uses up a resting order or the incoming one.
-        live = self.state.header[book, LIVE_ORDERS]
-        trades = np.empty((live + len(orders), NUM_TRADE_COLUMNS), np.int64)
-        stop = self.on_reject == "raise"
-        rejected, num_trades = _run(self.state, book, orders, self.queue_rule, stop, reports, taken, trades)
-        snapshot(view(self.state, book), self.snapshots[book])
-        if rejected >= 0:
-            raise MarketError(book, rejected, orders[rejected], int(reports[rejected, OUTCOME]))
-        return Stream(reports, trades[:num_trades], taken if snapshots else None)
+        orders = _integers("orders", orders, (None, NUM_ORDER_COLUMNS))
+        times = self._times(times, (len(orders),))
+        return self._run(book, orders, times, snapshots)
+
+    def run_all(self, orders: Any, snapshots: bool = False, times: Any = None) -> list[Stream]:
+        """Execute a stream of orders in each book; the threads share the books.
+
+        Args:
+            orders: [B, N, NUM_ORDER_COLUMNS].
+            snapshots: whether to take a snapshot after every order.
+            times: [B, N].
+
+        Raises:
+            MarketError: an order was rejected; the streams of the other books may have been executed or not.
+        """
+        orders = _integers("orders", orders, (self.num_books, None, NUM_ORDER_COLUMNS))
+        times = self._times(times, orders.shape[:2])
+        if self.grows:  # enlarging concerns all books, so no other may trade meanwhile
+            return [self._run(b, orders[b], times[b], snapshots) for b in range(self.num_books)]
+        work = self._pool.map if self._pool else map
+        return list(work(lambda b: self._run(b, orders[b], times[b], snapshots), range(self.num_books)))
 
     def fork(self, n: int) -> Self:
         """A new exchange with n copies of every book: those of book b are b * n to b * n + n - 1."""
-        state = BookState(*(np.repeat(array, n, axis=0) for array in self.state))
-        return type(self)(state, self.queue_rule, self.on_reject)
+        return self._like(np.repeat(self.books, n, axis=0))
 
     def copy(self) -> Self:
         """A new exchange with the same books, on its own from here on."""
         return self.fork(1)
 
+    def to(self, device: str) -> "Exchange":
+        """A new exchange with copies of the books on a device: "cpu", "cuda" or "cuda:N".
 
-def _order_rows(orders: np.ndarray) -> np.ndarray:
-    orders = np.asarray(orders)
-    if orders.ndim != 2 or orders.shape[1] != NUM_ORDER_COLUMNS or orders.dtype.kind not in "iu":
-        raise ValueError(
-            f"orders must be integers of shape [N, {NUM_ORDER_COLUMNS}], got {orders.dtype} {orders.shape}"
-        )
-    return np.ascontiguousarray(orders, np.int64)
+        On a GPU every rejection is counted and nothing grows.
+        """
+        if device == "cpu":
+            return self.copy()
+        from mars_lmm.market.cuda import CudaExchange  # needs torch
+
+        return CudaExchange(self.books, device, self.queue_rule)
+
+    def save(self, path: Path | str) -> None:
+        """Write the books and their state to a .npz file."""
+        np.savez(path, books=self.books, queue_rule=self.queue_rule)
+
+    @classmethod
+    def load(cls, path: Path | str, **options: Any) -> Self:
+        """The exchange that `save` wrote; `options` are further arguments of the constructor."""
+        with np.load(path) as saved:
+            return cls(saved["books"], int(saved["queue_rule"]), **options)
+
+    def _like(self, books: np.ndarray) -> Self:
+        return type(self)(books, self.queue_rule, self.on_reject, self.num_threads, self.grows)
+
+    def _allocate_trades(self):
+        # Room for the trades of any message: each uses up a live order or the incoming one. Left uninitialised: the
+        # operating system provides memory for the rows that are used, and no others.
+        self.trades = np.empty((self.num_books, int(self.books[0, NUM_SLOTS]) + 1, NUM_TRADE_COLUMNS), np.int64)
+
+    def _times(self, times: Any, shape: tuple[int, ...]) -> np.ndarray:
+        if times is not None:
+            return _integers("times", times, shape)
+        if self.books[:, RULES + ENFORCED].any():
+            raise ValueError("these books are under rules: give the times of the messages, in ns since midnight")
+        return np.broadcast_to(np.int64(0), shape)
+
+    def _share(self, work: Callable[[int, int], None]) -> None:
+        """Call `work(low, high)` for all books, in as many parts as there are threads."""
+        if self._pool is None:
+            work(0, self.num_books)
+            return
+        bounds = np.linspace(0, self.num_books, self.num_threads + 1).astype(int).tolist()
+        list(self._pool.map(work, bounds[:-1], bounds[1:]))
+
+    def _run(self, b: int, orders: np.ndarray, times: np.ndarray, snapshots: bool) -> Stream:
+        reports = np.empty((1, len(orders), NUM_REPORT_COLUMNS), np.int64)
+        taken = np.empty((1, len(orders) if snapshots else 0, 2, DEPTH, 2), np.int64)
+        # Room for every trade: each one uses up a live order or an incoming one.
+        trades = np.empty((1, self.books[b, LIVE_ORDERS] + len(orders), NUM_TRADE_COLUMNS), np.int64)
+        num_trades = np.zeros(1, np.int64)
+        stops = STOP_AT_REJECTION * (self.on_reject == "raise") | STOP_WHEN_CRAMPED * self.grows
+        at = 0
+        while True:
+            part = self.books[b : b + 1], 0, orders[None], times[None], at, self.queue_rule, stops
+            at = _stream(*part, reports, self.snapshots[b : b + 1], taken, trades, num_trades)
+            if at < 0 or not self.grows or not self._grow_for(b, orders[at]):
+                break
+        if at >= 0:
+            raise MarketError(b, at, orders[at], int(reports[0, at, OUTCOME]))
+        return Stream(reports[0], trades[0, : num_trades[0]], taken[0] if snapshots else None)
+
+    def _grow_for(self, b: int, order: np.ndarray) -> bool:
+        """Enlarge the books if book `b` may be too small for an order; return whether that was so."""
+        if not _cramped(self.books[b], order[KIND], order[PRICE]):
+            return False
+        self.books = enlarge(self.books, b, int(order[PRICE]))
+        self._allocate_trades()
+        return True
+
+
+def _integers(name: str, values: Any, shape: Sequence[int | None]) -> np.ndarray:
+    values = np.asarray(values)
+    fits = values.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, values.shape, strict=True))
+    if not fits or values.dtype.kind not in "iu":
+        wanted = ", ".join("N" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} must be integers of shape [{wanted}], got {values.dtype} {list(values.shape)}")
+    return np.ascontiguousarray(values, np.int64)
+
+
+def _as(like: Any, values: np.ndarray) -> Any:
+    """`values` as a tensor if `like` is one."""
+    if type(like).__module__ != "torch":
+        return values
+    import torch  # the caller has done so
+
+    return torch.from_numpy(values)
 
 
 @numba.njit(nogil=True)
-def _step(books, orders, queue_rule, reports, snapshots, trades, num_trades):
-    for b in range(orders.shape[0]):
-        order, report = orders[b], reports[b]
-        if order[KIND] == IDLE:
-            report[:] = 0
-            report[ACTED_PRICE] = NO_PRICE
-            num_trades[b] = 0
-            continue
-        book = view(books, b)
-        execute(
-            book,
-            order[KIND],
-            order[SIDE],
-            order[PRICE],
-            order[SIZE],
-            order[ORDER_ID],
-            order[OWNER],
-            queue_rule,
-            report,
-            trades[b],
-        )
-        num_trades[b] = report[NUM_FILLS]
-        snapshot(book, snapshots[b])
+def _step(books, low, high, orders, times, queue_rule, reports, snapshots, trades, num_trades):
+    for b in range(low, high):
+        _step_one(books, b, orders, times, queue_rule, reports, snapshots, trades, num_trades)
 
 
 @numba.njit(nogil=True)
-def _run(books, b, orders, queue_rule, stop_at_rejection, reports, snapshots, trades):
-    """Execute a stream; return the order whose rejection stopped it, or -1, and how many trades there are."""
-    book = view(books, b)
-    num_trades = 0
-    for i in range(orders.shape[0]):
-        order, report = orders[i], reports[i]
-        execute(
-            book,
-            order[KIND],
-            order[SIDE],
-            order[PRICE],
-            order[SIZE],
-            order[ORDER_ID],
-            order[OWNER],
-            queue_rule,
-            report,
-            trades[num_trades:],
-        )
-        num_trades += report[NUM_FILLS]
-        if snapshots.shape[0] > 0:
-            snapshot(book, snapshots[i])
-        if stop_at_rejection and report[OUTCOME] != ACCEPTED:
-            return i, num_trades
-    return -1, num_trades
+def _advance(books, low, high, times, snapshots, trades, num_trades):
+    for b in range(low, high):
+        _advance_one(books, b, times, snapshots, trades, num_trades)
+
+
+@numba.njit(nogil=True)
+def _stream(books, b, orders, times, at, queue_rule, stops, reports, current, snapshots, trades, num_trades):
+    return _stream_one(
+        books, b, orders, times, at, queue_rule, stops, reports, current, snapshots, trades, num_trades
+    )  # fmt: skip

@@ -4,58 +4,83 @@ import numba
 import numpy as np
 
 from mars_lmm.market import types as t
-from mars_lmm.market.book import HEAD, NEXT, BookState, empty_books
-from mars_lmm.market.cpu import MATCHING
+from mars_lmm.market.book import NEXT, NO_SLOT, empty_books, sections
+from mars_lmm.market.cpu import VENUE
 
-_execute = MATCHING.execute
-_next_price = MATCHING.next_price
-_CARRIED = (t.OPEN_PRICE, t.LAST_PRICE, t.VOLUME, t.NUM_TRADES)
+_add, _park, _first, _next_price = VENUE.queues.add, VENUE.queues.park, VENUE.queues.first, VENUE.queues.next_price
+
+# What a copy finds for itself, as its orders enter.
+_OWN = (
+    *(t.BASE_PRICE, t.BEST_PRICE, t.BEST_PRICE + 1, t.NUM_LEVELS, t.NUM_LEVELS + 1, t.LIVE_ORDERS, t.FREE_SLOT),
+    *(t.CHANGED, t.CHANGED + 1, t.NUM_PARKED, t.FIRST_PARKED, t.LAST_PARKED),
+    *(t.NUM_SLOTS, t.NUM_TICKS, t.NUM_ROWS, t.NUM_PHASES, t.NUM_ACCOUNTS),
+    *(t.LEVELS_AT, t.LEVELS_AT + 1, t.OCCUPIED_AT, t.OCCUPIED_AT + 1, t.INDEX_AT, t.PHASES_AT, t.ACCOUNTS_AT),
+)
+_CARRIED = [column for column in range(t.NUM_HEADER_COLUMNS) if column not in _OWN]
+
+# A ladder of more prices does not grow: a price so far away is a mistake.
+MAX_GROWN_TICKS = 1 << 22
 
 
-def repack(book: BookState, num_books: int, num_orders: int, num_ticks: int) -> BookState:
+def repack(
+    book: np.ndarray, num_books: int, num_orders: int, num_ticks: int, base_price: int | None = None
+) -> np.ndarray:
     """Make copies of a book, with the same queues and another capacity.
 
     Args:
-        book: One book (no leading dimension).
+        book: int64[N], one book.
         num_books: B, how many copies.
-        num_orders: Room of each copy, no less than the orders that rest.
-        num_ticks: Length of its price ladder, no less than now; it grows upwards.
+        num_orders: room of each copy, no less than its live orders.
+        num_ticks: length of its price ladder, which must hold every resting order's price.
+        base_price: the ladder's lowest price; None: as in `book`.
 
     Returns:
-        A batch of B books; the count of outcomes starts anew.
+        int64[B, N], a batch of B books.
     """
-    copies = empty_books(num_books, num_orders, num_ticks, int(book.header[t.BASE_PRICE]))
-    first = BookState(*(array[0] for array in copies))
-    _move_orders(book, first)
-    first.header[t.OUTCOME_COUNTS :] = 0
-    for column in _CARRIED:
-        first.header[column] = book.header[column]
-    for array in copies:
-        array[1:] = array[0]
-    return copies
+    base_price = int(book[t.BASE_PRICE]) if base_price is None else base_price
+    num_phases, num_accounts = int(book[t.NUM_PHASES]), int(book[t.NUM_ACCOUNTS])
+    copy = empty_books(1, num_orders, num_ticks, base_price, num_phases, num_accounts)
+    source, target = sections(book), sections(copy)
+    target.rules[:] = source.rules
+    target.phases[:] = source.phases
+    _move_orders(book, copy[0])
+    # After the orders, which reserved cash and positions once more.
+    target.accounts[:] = source.accounts
+    copy[:, _CARRIED] = book[_CARRIED]
+    return np.repeat(copy, num_books, axis=0)
+
+
+def enlarge(books: np.ndarray, b: int, price: int) -> np.ndarray:
+    """The books with more room: for orders if book `b` is full, else for prices up to `price` and beyond.
+
+    Raises:
+        ValueError: the ladder would have more than MAX_GROWN_TICKS prices.
+    """
+    num_orders, num_ticks, base = (int(books[b, column]) for column in (t.NUM_SLOTS, t.NUM_TICKS, t.BASE_PRICE))
+    if books[b, t.FREE_SLOT] == NO_SLOT:
+        num_orders *= 2
+    else:
+        # The price lies in the middle of what is added, so that its neighbours find room too.
+        lowest, highest = min(base, 2 * price - base), max(base + num_ticks - 1, 2 * price - base - num_ticks + 1)
+        base, highest = max(lowest, 0), min(highest, t.MAX_PRICE)
+        num_ticks = highest - base + 1
+        if num_ticks > MAX_GROWN_TICKS:
+            raise ValueError(f"a ladder does not grow to {num_ticks} prices: price {price} is too far from the book")
+    return np.concatenate([repack(book, 1, num_orders, num_ticks, base) for book in books])
 
 
 @numba.njit(nogil=True)
 def _move_orders(source, target):
-    report = np.empty(t.NUM_REPORT_COLUMNS, dtype=np.int64)
-    trades = np.empty((1, t.NUM_TRADE_COLUMNS), dtype=np.int64)
     for side in range(2):
-        price = source.header[t.BEST_PRICE + side]
+        price = source[t.BEST_PRICE + side]
         while price != t.NO_PRICE:
-            slot = source.levels[side, price - source.header[t.BASE_PRICE], HEAD]
-            while slot >= 0:
-                order = source.orders[slot]
-                _execute(
-                    target,
-                    t.LIMIT,
-                    side,
-                    price,
-                    order[t.SIZE],
-                    order[t.ORDER_ID],
-                    order[t.OWNER],
-                    0,
-                    report,
-                    trades,
-                )
-                slot = order[NEXT]
+            slot = _first(source, side, price)
+            while slot != NO_SLOT:
+                _add(target, side, price, source[slot + t.SIZE], source[slot + t.ORDER_ID], source[slot + t.OWNER])
+                slot = source[slot + NEXT]
             price = _next_price(source, side, price)
+    slot = source[t.FIRST_PARKED]
+    while slot != NO_SLOT:
+        side, price, size = source[slot + t.SIDE], source[slot + t.PRICE], source[slot + t.SIZE]
+        _park(target, side, price, size, source[slot + t.ORDER_ID], source[slot + t.OWNER])
+        slot = source[slot + NEXT]

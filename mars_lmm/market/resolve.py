@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mars_lmm.market.book import HEAD, NEXT, Matching
+from mars_lmm.market.book import NEXT, NO_SLOT
+from mars_lmm.market.matching import Matching
 from mars_lmm.market.types import (
     ACCEPTED,
-    BASE_PRICE,
     CANCEL,
     CANCEL_AT,
     CANCELLED,
@@ -35,22 +35,21 @@ def make_resolving(jit: Callable, matching: Matching) -> Resolving:
         jit: The compiler, as for the matching core.
         matching: The compiled matching core.
     """
-    execute, find = matching.execute, matching.find
+    execute, find, first, level_size = matching.execute, matching.find, matching.first, matching.level_size
 
     @jit
     def rests_at(book, side, price, owner):
         """Whether `owner` has volume at exactly this price."""
-        tick = price - book.header[BASE_PRICE]
-        if tick < 0 or tick >= book.levels.shape[1]:
+        if level_size(book, side, price) == 0:
             return False
-        slot = book.levels[side, tick, HEAD]
-        while slot >= 0 and book.orders[slot, OWNER] != owner:
-            slot = book.orders[slot, NEXT]
-        return slot >= 0
+        slot = first(book, side, price)
+        while slot != NO_SLOT and book[slot + OWNER] != owner:
+            slot = book[slot + NEXT]
+        return slot != NO_SLOT
 
     @jit
     def apply(book, kind, side, price, size, order_id, owner, queue_rule, report, trades):
-        known = kind != CANCEL or find(book, order_id) >= 0
+        known = kind != CANCEL or find(book, order_id) != NO_SLOT
         if not known and size > 0 and rests_at(book, side, price, owner):
             kind, queue_rule = CANCEL_AT, OLDEST_FIRST
         execute(book, kind, side, price, size, order_id, owner, queue_rule, report, trades)
@@ -59,6 +58,6 @@ def make_resolving(jit: Callable, matching: Matching) -> Resolving:
             left = size - given
             execute(book, CANCEL_AT, side, price, left, order_id, owner, OLDEST_FIRST, report, trades)
             report[CANCELLED] += given
-            book.header[OUTCOME_COUNTS + ACCEPTED] -= 1  # one order, not two
+            book[OUTCOME_COUNTS + ACCEPTED] -= 1  # one order, not two
 
     return Resolving(apply)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numba
 import numpy as np
 
 from mars_lmm.data.replay import MarketState
 from mars_lmm.market import types as t
-from mars_lmm.market.book import BookState
-from mars_lmm.market.cpu import MATCHING
 from mars_lmm.market.repack import repack
 from mars_lmm.simulation.random import make_uniforms
 from mars_lmm.tokenizers import observation as o
@@ -27,7 +25,6 @@ _uniforms = make_uniforms(_jit)
 _step = OBSERVING.step
 _encode = CODING.encode
 _decode = CODING.decode
-_view = MATCHING.view
 
 
 @dataclass
@@ -35,7 +32,7 @@ class Markets:
     """B markets, each at its own time.
 
     Attributes:
-        books: A batch of B books.
+        books: int64[B, N], a batch of B books.
         clock: int64[B, NUM_CLOCK].
         token: int64[B], the last accepted order's token.
         market: int16[B, NUM_MARKET_FEATURES], the market after it.
@@ -43,7 +40,7 @@ class Markets:
         report: int64[B, NUM_REPORT_COLUMNS], what became of the last order, accepted or not.
     """
 
-    books: BookState
+    books: np.ndarray
     clock: np.ndarray
     token: np.ndarray
     market: np.ndarray
@@ -56,9 +53,8 @@ class Markets:
     @classmethod
     def fork(cls, state: MarketState, copies: int, num_orders: int, num_ticks: int) -> Markets:
         """Equal copies of one market, with books of the given capacity."""
-        book = BookState(*(array[0] for array in state.book))
         return cls(
-            books=repack(book, copies, num_orders, num_ticks),
+            books=repack(state.book[0], copies, num_orders, num_ticks),
             clock=np.repeat(state.clock[None], copies, axis=0),
             token=np.zeros(copies, dtype=np.int64),
             market=np.zeros((copies, NUM_MARKET_FEATURES), dtype=np.int16),
@@ -69,9 +65,8 @@ class Markets:
     @classmethod
     def concatenate(cls, parts: list[Markets]) -> Markets:
         """One batch of several whose books have one capacity."""
-        books = BookState(*(np.concatenate(arrays) for arrays in zip(*(part.books for part in parts), strict=True)))
-        others = ("clock", "token", "market", "tape", "report")
-        return cls(books, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in others})
+        names = (field.name for field in fields(cls))
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
     def execute(
         self,
@@ -152,7 +147,7 @@ def _execute_orders(
         if not active[b]:
             continue
         done = _step(
-            _view(books, b),
+            books[b],
             clock[b],
             orders[b],
             times[b],

@@ -151,7 +151,7 @@ def _simulate_starts(
             bar.update(len(begin) * config.minutes - simulated)
             file.write(recorder.table())
             orders += made
-            counts = markets.books.header[:, t.OUTCOME_COUNTS :].sum(axis=0)
+            counts = markets.books[:, t.OUTCOME_COUNTS : t.NUM_HEADER_COLUMNS].sum(axis=0)
             for reason, count in zip(t.OUTCOMES[1:], counts[1:].tolist(), strict=True):
                 rejected[reason] += count
             cut_off = int(engine.active.sum())
@@ -190,8 +190,8 @@ def make_engine(
     """
     used, copies = np.unique(start_of, return_counts=True)
     states = [starts[index].state for index in used]
-    num_orders = max(int(state.book.header[0, t.LIVE_ORDERS]) for state in states) + max_steps
-    num_ticks = max(state.book.levels.shape[2] for state in states)
+    num_orders = max(int(state.book[0, t.LIVE_ORDERS]) for state in states) + max_steps
+    num_ticks = max(int(state.book[0, t.NUM_TICKS]) for state in states)
     markets = Markets.concatenate(
         [Markets.fork(state, int(count), num_orders, num_ticks) for state, count in zip(states, copies, strict=True)]
     )

@@ -10,7 +10,6 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.flow import OrderFlow
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.data.replay import MarketState, opening_state, replay
-from mars_lmm.market.book import BookState
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
 
@@ -101,4 +100,4 @@ def _session_starts(
 
 
 def _copy(state: MarketState) -> MarketState:
-    return MarketState(BookState(*(array.copy() for array in state.book)), state.clock.copy())
+    return MarketState(state.book.copy(), state.clock.copy())

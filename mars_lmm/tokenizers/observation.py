@@ -127,7 +127,7 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
     @jit
     def observe_market(book, clock, snapshot, observed):
         change = 0
-        open_price = book.header[t.OPEN_PRICE]
+        open_price = book[t.OPEN_PRICE]
         if open_price > 0:
             change = (clock[MID] - open_price) * 10_000 // open_price
             change = min(max(change, -MAX_CHANGE), MAX_CHANGE)
@@ -152,7 +152,7 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
         tape[4] = size
         tape[5] = report[t.FILLED]
         tape[6] = report[t.FILL_VALUE]
-        tape[7] = book.header[t.LAST_PRICE]
+        tape[7] = book[t.LAST_PRICE]
         tape[8] = snapshot[t.BUY, 0, 0]
         tape[9] = snapshot[t.SELL, 0, 0]
         tape[10] = snapshot[t.BUY, 0, 1]

@@ -67,7 +67,7 @@ def test_replay_in_parts_is_replay(synthetic_flow):
 
 def test_replay_agrees_with_the_reference_book(synthetic_flow):
     whole = replay(synthetic_flow)
-    ladder = whole.state.book.levels.shape[2], int(whole.state.book.header[0, t.BASE_PRICE])
+    ladder = int(whole.state.book[0, t.NUM_TICKS]), int(whole.state.book[0, t.BASE_PRICE])
     book = ReferenceBook(10**6, *ladder)
     seen = 0
     for row, order in enumerate(synthetic_flow.orders()):

@@ -4,18 +4,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from market_books import check_header, check_invariants, one, pair, queues, random_stream, reference_queues
+from market_books import check_header, check_invariants, pair, queues, random_stream, reference_queues
 
 from mars_lmm.market.types import (
+    BEST_FIVE,
+    BEST_FIVE_LIMIT,
     BUY,
     CANCEL,
     CANCEL_AT,
+    FOK,
+    HALT,
     IOC,
     LIMIT,
     MARKET,
+    MARKET_FOK,
     MAX_SIZE,
     NEWEST_FIRST,
     OLDEST_FIRST,
+    OPPOSITE_BEST,
+    OWN_BEST,
+    POST_ONLY,
+    REPLACE,
     SELL,
 )
 
@@ -30,7 +39,11 @@ def streams(draw):
     last = BASE + num_ticks - 1
     ends = [BASE - 1, BASE, last, last + 1, BASE + num_ticks // 2, -1, -(2**62), 2**62]
     order = st.tuples(
-        st.sampled_from([LIMIT] * 6 + [MARKET, IOC, CANCEL, CANCEL, CANCEL_AT, CANCEL_AT, -1, 5]),
+        st.sampled_from(
+            [LIMIT] * 6
+            + [MARKET, IOC, CANCEL, CANCEL, CANCEL_AT, CANCEL_AT, FOK, POST_ONLY, REPLACE]
+            + [REPLACE, MARKET_FOK, BEST_FIVE, BEST_FIVE_LIMIT, OPPOSITE_BEST, OWN_BEST, HALT, -2, 99]
+        ),
         st.sampled_from([SELL, BUY] * 8 + [-1, 2]),
         st.integers(BASE, last) | st.sampled_from(ends),
         st.integers(1, 5) | st.sampled_from([0, -1, MAX_SIZE, MAX_SIZE + 1, 2**62]),
@@ -46,7 +59,7 @@ def streams(draw):
 def test_agrees_with_the_reference_after_every_order(stream):
     num_orders, num_ticks, queue_rule, orders = stream
     exchange, reference = pair(num_orders, num_ticks, BASE, queue_rule)
-    book = one(exchange.state)
+    book = exchange.books[0]
     for order in orders:
         before = queues(book)
         result = exchange.run(np.array([order], np.int64))
@@ -78,9 +91,9 @@ def test_agrees_with_the_reference_on_long_streams(num_orders, num_ticks, num_id
         assert tuple(result.reports[i].tolist()) == report
         assert [[tuple(level) for level in side] for side in result.snapshots[i].tolist()] == reference.snapshot()
     assert [tuple(trade) for trade in result.trades.tolist()] == trades
-    assert queues(one(exchange.state)) == reference_queues(reference)
-    check_header(one(exchange.state), reference)
-    check_invariants(one(exchange.state))
+    assert queues(exchange.books[0]) == reference_queues(reference)
+    check_header(exchange.books[0], reference)
+    check_invariants(exchange.books[0])
 
 
 def test_one_order_sweeps_many_levels():
@@ -92,8 +105,8 @@ def test_one_order_sweeps_many_levels():
     assert [tuple(report) for report in result.reports] == [report for report, _ in expected]
     assert [tuple(trade) for trade in result.trades] == [trade for _, trades in expected for trade in trades]
     assert len(expected[-2][1]) == 401
-    check_header(one(exchange.state), reference)
-    check_invariants(one(exchange.state))
+    check_header(exchange.books[0], reference)
+    check_invariants(exchange.books[0])
 
 
 @pytest.mark.parametrize("step", [1, 2**10, 2**16, 2**31, 2**45], ids=lambda step: f"ids_step_{step}")
@@ -107,5 +120,5 @@ def test_ids_that_share_their_low_bits(step):
     for half in (adds, cancels[:100], adds[:0], cancels[100:]):
         for i in range(0, len(half), 20):
             assert not exchange.run(np.array(half[i : i + 20])).reports[:, 0].any()
-            check_invariants(one(exchange.state))
-    assert not queues(one(exchange.state))
+            check_invariants(exchange.books[0])
+    assert not queues(exchange.books[0])

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from market_books import check_invariants, one, queues
+from market_books import check_invariants, queues
 
-from mars_lmm.market.book import empty_books, make_matching
+from mars_lmm.market.book import empty_books
+from mars_lmm.market.matching import make_matching
 from mars_lmm.market.resolve import make_resolving
 from mars_lmm.market.types import (
     ACCEPTED,
@@ -32,7 +33,7 @@ def plain(function):
 def market():
     """`apply` in plain Python over a book with sells 1 (5), agent's 2 (5), 3 (5) at 20 and 4 (5) at 21."""
     matching = make_matching(plain)
-    book = one(empty_books(1, 16, 64, 1))
+    book = empty_books(1, 16, 64, 1)[0]
     report = np.zeros(NUM_REPORT_COLUMNS, dtype=np.int64)
     trades = np.zeros((4, NUM_TRADE_COLUMNS), dtype=np.int64)
     resolving = make_resolving(plain, matching)
@@ -68,12 +69,12 @@ def left(book):
 )
 def test_cancel(market, order_id, size, remaining):
     book, apply = market
-    accepted = book.header[OUTCOME_COUNTS + ACCEPTED]
+    accepted = book[OUTCOME_COUNTS + ACCEPTED]
     report = apply(CANCEL, 20, size, order_id)
     assert left(book) == remaining
     assert report[OUTCOME] == ACCEPTED
     assert report[CANCELLED] == 20 - sum(remaining.values())
-    assert book.header[OUTCOME_COUNTS + ACCEPTED] == accepted + 1  # one order, however many steps
+    assert book[OUTCOME_COUNTS + ACCEPTED] == accepted + 1  # one order, however many steps
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_unknown_with_nothing_at_the_price(market, price, size, owner):
     before = left(book)
     assert apply(CANCEL, price, size, 9, owner)[OUTCOME] == UNKNOWN_ID
     assert left(book) == before
-    assert book.header[OUTCOME_COUNTS + UNKNOWN_ID] == 1
+    assert book[OUTCOME_COUNTS + UNKNOWN_ID] == 1
 
 
 def test_other_orders_pass_through(market):

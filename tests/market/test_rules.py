@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from market_books import one, pair, queues, reference_queues
+from market_books import pair, queues, reference_queues
 
 from mars_lmm.market.types import (
     ACCEPTED,
@@ -26,6 +26,7 @@ from mars_lmm.market.types import (
     NUM_FILLS,
     OLDEST_FIRST,
     OUTCOME,
+    PARKED,
     SELL,
     UNKNOWN_ID,
 )
@@ -39,13 +40,13 @@ def play(request):
         exchange, _ = pair(4, 10, 100, queue_rule)
         stream = exchange.run(np.array(orders))
         trades = [tuple(trade[:3]) for trade in stream.trades.tolist()]
-        return stream.reports.tolist(), trades, queues(one(exchange.state))
+        return stream.reports[:, :PARKED].tolist(), trades, queues(exchange.books[0])
 
     def play_reference(orders, queue_rule=OLDEST_FIRST):
         _, reference = pair(4, 10, 100, queue_rule)
         reports, trades = zip(*(reference.execute(*order) for order in orders), strict=True)
         trades = [tuple(trade[:3]) for made in trades for trade in made]
-        return [list(report) for report in reports], trades, reference_queues(reference)
+        return [list(report[:PARKED]) for report in reports], trades, reference_queues(reference)
 
     return play_compiled if request.param == "compiled" else play_reference
 
@@ -173,8 +174,8 @@ def test_a_full_book_takes_what_finds_room(play, order, outcome, fills):
 @pytest.mark.parametrize(
     ("order", "outcome"),
     [
-        ((5, SELL, 105, 1, 9, 0), BAD_KIND),
-        ((-1, SELL, 105, 1, 9, 0), BAD_KIND),
+        ((99, SELL, 105, 1, 9, 0), BAD_KIND),
+        ((-2, SELL, 105, 1, 9, 0), BAD_KIND),
         ((LIMIT, 2, 105, 1, 9, 0), BAD_SIDE),
         ((MARKET, -1, 105, 1, 9, 0), BAD_SIDE),
         ((CANCEL_AT, 2, 105, 1, 9, 0), BAD_SIDE),

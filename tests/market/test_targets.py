@@ -6,13 +6,18 @@ import sys
 
 import numpy as np
 import pytest
-from market_books import pair, random_stream
+from market_books import exchange_for, pair, random_stream
+from venue_streams import random_day, venue_stream
 
-from mars_lmm.market.book import empty_books, make_matching
+from mars_lmm.market.book import empty_books
 from mars_lmm.market.cpu import MATCHING
 from mars_lmm.market.exchange import Exchange
+from mars_lmm.market.matching import make_matching
+from mars_lmm.market.reference_venue import ReferenceVenue
 from mars_lmm.market.types import (
+    ACCEPTED,
     BUY,
+    CLOCK,
     DEPTH,
     LIMIT,
     NO_PRICE,
@@ -21,6 +26,7 @@ from mars_lmm.market.types import (
     NUM_TRADE_COLUMNS,
     NUM_TRADES,
     OLDEST_FIRST,
+    OUTCOME,
     SELL,
     TRADES_DROPPED,
     VOLUME,
@@ -34,7 +40,7 @@ def test_plain_python_gives_what_the_cpu_gives():
     exchange, _ = pair(50, 70, 200)
     stream = exchange.run(orders, snapshots=True)
     books = empty_books(1, 50, 70, 200)
-    book = PLAIN.view(books, 0)
+    book = books[0]
     report = np.empty(NUM_REPORT_COLUMNS, np.int64)
     trades = np.empty((50, NUM_TRADE_COLUMNS), np.int64)
     out = np.empty((2, DEPTH, 2), np.int64)
@@ -46,8 +52,7 @@ def test_plain_python_gives_what_the_cpu_gives():
         np.testing.assert_array_equal(report, stream.reports[i])
         np.testing.assert_array_equal(out, stream.snapshots[i])
     assert made == stream.trades.tolist()
-    for plain, compiled in zip(books, exchange.state, strict=True):
-        np.testing.assert_array_equal(plain, compiled)
+    np.testing.assert_array_equal(books[:, CLOCK:], exchange.books[:, CLOCK:])
 
 
 @pytest.mark.parametrize("matching", [MATCHING, PLAIN], ids=["compiled", "plain"])
@@ -55,7 +60,7 @@ def test_questions_to_a_book(matching):
     exchange, _ = pair(10, 100, 200)
     exchange.run(np.array([(LIMIT, side, price, 3, price, 0) for side, price in
                            ((SELL, 250), (SELL, 299), (BUY, 240), (BUY, 239), (BUY, 200))]))  # fmt: skip
-    book = matching.view(exchange.state, 0)
+    book = exchange.books[0]
     assert [matching.best(book, side) for side in (SELL, BUY)] == [250, 240]
     assert [matching.next_price(book, SELL, p) for p in (NO_PRICE, 249, 250, 299, 10**6)] == [
         250, 250, 299, NO_PRICE, NO_PRICE]  # fmt: skip
@@ -63,70 +68,69 @@ def test_questions_to_a_book(matching):
         240, 240, 239, 200, NO_PRICE, NO_PRICE]  # fmt: skip
     assert [matching.level_size(book, SELL, p) for p in (250, 251, 199, 300, NO_PRICE)] == [3, 0, 0, 0, 0]
     assert matching.find(book, 251) == -1
-    assert book.orders[matching.find(book, 299), :6].tolist() == [LIMIT, SELL, 299, 3, 299, 0]
+    assert book[matching.find(book, 299) :][:6].tolist() == [LIMIT, SELL, 299, 3, 299, 0]
 
 
 @pytest.mark.parametrize("matching", [MATCHING, PLAIN], ids=["compiled", "plain"])
 def test_trades_without_a_row_happen_and_are_counted(matching):
     exchange, _ = pair(10, 10, 0)
     exchange.run(np.array([(LIMIT, SELL, 5, 2, i, 0) for i in range(5)]))
-    book = matching.view(exchange.state, 0)
+    book = exchange.books[0]
     report = np.empty(NUM_REPORT_COLUMNS, np.int64)
     trades = np.full((2, NUM_TRADE_COLUMNS), -7, np.int64)
     matching.execute(book, LIMIT, BUY, 5, 9, 9, 0, OLDEST_FIRST, report, trades)
     assert report[NUM_FILLS] == 5
     assert trades[:, 2].tolist() == [0, 1]
-    assert book.header[[NUM_TRADES, TRADES_DROPPED, VOLUME]].tolist() == [5, 3, 9]
+    assert book[[NUM_TRADES, TRADES_DROPPED, VOLUME]].tolist() == [5, 3, 9]
 
 
-# One thread a book; the arrays are passed one by one, as kernels take no named tuples of arrays.
+# Random days under random rules: steps in lockstep, a stream in each book, and forks, all on "the device".
 CUDA_SCRIPT = """
 import sys
 
 import numpy as np
-from numba import cuda
+import torch
 
-from mars_lmm.market.book import BookState, empty_books, make_matching
+from mars_lmm.market.cuda import CudaExchange
 
-matching = make_matching(cuda.jit(device=True))
-execute, snapshot, view = matching.execute, matching.snapshot, matching.view
-
-
-@cuda.jit
-def run(header, orders, levels, occupied, index, rows, reports, trades, snapshots):
-    b = cuda.grid(1)
-    if b < rows.shape[0]:
-        book = view(BookState(header, orders, levels, occupied, index), b)
-        for i in range(rows.shape[1]):
-            row = rows[b, i]
-            execute(book, row[0], row[1], row[2], row[3], row[4], row[5], 0, reports[b, i], trades[b, i])
-            snapshot(book, snapshots[b, i])
-
-
-rows = np.load(sys.argv[1])
-B, N = rows.shape[:2]
-books = [cuda.to_device(array) for array in empty_books(B, 12, 40, 100)]
-results = [np.zeros((B, N, *shape), np.int64) for shape in ((7,), (12, 7), (2, 10, 2))]
-results = [cuda.to_device(array) for array in results]
-run[1, 4](*books, cuda.to_device(rows), *results)
-np.savez(sys.argv[2], *(array.copy_to_host() for array in [*books, *results]))
+given = np.load(sys.argv[1])
+orders, times = torch.from_numpy(given["orders"]), torch.from_numpy(given["times"])
+stepped = CudaExchange(given["books"], trade_rows=given["books"].shape[1])
+reports, snapshots, trades = [], [], []
+for i in range(orders.shape[1]):
+    reports.append(stepped.step(orders[:, i].contiguous(), times[:, i].contiguous()).clone())
+    snapshots.append(stepped.snapshots.clone())
+streamed = CudaExchange(given["books"])
+results = streamed.run_all(orders, times, snapshots=True, trade_rows=4 * orders.shape[1])
+assert torch.equal(stepped.fork(2).to("cuda").books[1::2], stepped.books)
+np.savez(
+    sys.argv[2],
+    stepped=stepped.books, step_reports=torch.stack(reports, 1), step_snapshots=torch.stack(snapshots, 1),
+    streamed=streamed.books, reports=results[0], snapshots=results[1], trades=results[2], num_trades=results[3],
+)
 """
 
 
-def test_the_cuda_simulator_gives_what_the_cpu_gives(tmp_path):
-    streams = np.stack([random_stream(seed, 80, 40, 100, 30) for seed in range(3)])
-    np.save(tmp_path / "rows.npy", streams)
-    command = [sys.executable, "-c", CUDA_SCRIPT, tmp_path / "rows.npy", tmp_path / "results.npz"]
-    subprocess.run(command, check=True, env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}, timeout=60)
-    *state, reports, trades, snapshots = np.load(tmp_path / "results.npz").values()
-    exchange = Exchange(empty_books(3, 12, 40, 100), on_reject="count")
-    for b, orders in enumerate(streams):
-        stream = exchange.run(orders, b, snapshots=True)
-        np.testing.assert_array_equal(reports[b], stream.reports)
-        np.testing.assert_array_equal(snapshots[b], stream.snapshots)
-        fills = stream.reports[:, NUM_FILLS]
-        assert fills.sum() > 10
-        made = np.concatenate([rows[:n] for rows, n in zip(trades[b], fills, strict=True)])
-        np.testing.assert_array_equal(made, stream.trades)
-    for device, cpu in zip(state, exchange.state, strict=True):
-        np.testing.assert_array_equal(device, cpu)
+@pytest.mark.parametrize("accounts", [0, 5])
+def test_the_cuda_simulator_gives_what_the_cpu_gives(tmp_path, accounts):
+    days = [
+        day for day in map(random_day, range(100)) if len(day.schedule) == 8 and len(day.accounts or ()) == accounts
+    ]
+    days = [day._replace(num_orders=40, num_ticks=150, queue_rule=OLDEST_FIRST) for day in days[:2]]
+    streams = [venue_stream(ReferenceVenue(*day), seed, 60) for seed, day in enumerate(days)]
+    orders, times = (np.stack(arrays) for arrays in zip(*streams, strict=True))
+    books = np.concatenate([exchange_for(day).books for day in days])
+    np.savez(tmp_path / "given.npz", books=books, orders=orders, times=times)
+    command = [sys.executable, "-c", CUDA_SCRIPT, tmp_path / "given.npz", tmp_path / "results.npz"]
+    subprocess.run(command, check=True, env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}, timeout=100)
+    device = np.load(tmp_path / "results.npz")
+    exchange = Exchange(books.copy(), on_reject="count")
+    streams = exchange.run_all(orders, snapshots=True, times=times)
+    np.testing.assert_array_equal(device["streamed"], exchange.books)
+    np.testing.assert_array_equal(device["stepped"], exchange.books)
+    for b, stream in enumerate(streams):
+        for name, of_steps in (("reports", "step_reports"), ("snapshots", "step_snapshots")):
+            np.testing.assert_array_equal(device[name][b], getattr(stream, name))
+            np.testing.assert_array_equal(device[of_steps][b], getattr(stream, name))
+        assert (device["reports"][b, :, OUTCOME] == ACCEPTED).sum() > 20
+        np.testing.assert_array_equal(device["trades"][b, : device["num_trades"][b]], stream.trades)

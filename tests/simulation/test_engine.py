@@ -64,7 +64,7 @@ def push(engine, flows, lead):
 def recorded_engine(model, tokenizer, flows):
     """An engine over books that stand before their sessions' first orders."""
     states = [opening_state(flow) for flow in flows]
-    room = max(state.book.orders.shape[1] for state in states), max(state.book.levels.shape[2] for state in states)
+    room = [max(int(state.book[0, column]) for state in states) for column in (t.NUM_SLOTS, t.NUM_TICKS)]
     markets = Markets.concatenate([Markets.fork(state, 1, *room) for state in states])
     size = len(flows)
     hidden = torch.zeros(size, model.config.width)

@@ -4,7 +4,7 @@ import pytest
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.replay import replay
 from mars_lmm.market import types as t
-from mars_lmm.market.book import BookState
+from mars_lmm.market.book import NEXT, NO_SLOT
 from mars_lmm.market.cpu import MATCHING
 from mars_lmm.market.repack import repack
 from mars_lmm.simulation.starts import held_out_starts
@@ -27,7 +27,7 @@ def test_a_start_is_the_replayed_prefix(small_set):
         end = np.searchsorted(whole.tape[:, 0], start.time + MINUTE, side="right")
         np.testing.assert_array_equal(start.continuation, whole.tape[here:end])
         snapshot = np.empty((2, t.DEPTH, 2), dtype=np.int64)
-        MATCHING.snapshot(BookState(*(array[0] for array in start.state.book)), snapshot)
+        MATCHING.snapshot(start.state.book[0], snapshot)
         assert snapshot[t.BUY, 0, 0] == whole.tape[here - 1, 8]
         assert start.state.clock[o.LAST_TIME] == whole.tape[here - 1, 0]
     assert starts[-1].time + MINUTE <= flow.session.close_time
@@ -39,26 +39,26 @@ def test_too_long_a_horizon_is_an_error(small_set):
 
 
 def test_repacked_books_hold_the_same_queues(synthetic_flow):
-    source = BookState(*(array[0] for array in replay(synthetic_flow).state.book))
-    live = int(source.header[t.LIVE_ORDERS])
-    copies = repack(source, 3, live + 10, source.levels.shape[1] + 64)
+    source = replay(synthetic_flow).state.book[0]
+    live = int(source[t.LIVE_ORDERS])
+    copies = repack(source, 3, live + 10, int(source[t.NUM_TICKS]) + 64)
     for b in (0, 2):
-        copy = BookState(*(array[b] for array in copies))
+        copy = copies[b]
         assert queues(copy) == queues(source)
         for column in (t.LIVE_ORDERS, t.OPEN_PRICE, t.LAST_PRICE, t.VOLUME, t.NUM_TRADES):
-            assert copy.header[column] == source.header[column]
+            assert copy[column] == source[column]
 
 
 def queues(book):
     """Every queue in order: (side, price, [(id, size, owner), ...])."""
     found = []
     for side in (t.SELL, t.BUY):
-        price = book.header[t.BEST_PRICE + side]
+        price = book[t.BEST_PRICE + side]
         while price != t.NO_PRICE:
-            slot, queue = book.levels[side, price - book.header[t.BASE_PRICE], 0], []
-            while slot >= 0:
-                queue.append(tuple(book.orders[slot, [t.ORDER_ID, t.SIZE, t.OWNER]].tolist()))
-                slot = book.orders[slot, 7]
+            slot, queue = MATCHING.first(book, side, price), []
+            while slot != NO_SLOT:
+                queue.append(tuple(int(book[slot + column]) for column in (t.ORDER_ID, t.SIZE, t.OWNER)))
+                slot = book[slot + NEXT]
             found.append((side, int(price), queue))
             price = MATCHING.next_price(book, side, price)
     return found

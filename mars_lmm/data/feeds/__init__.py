@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from mars_lmm.data.flow import OrderFlow
 
-FEEDS = {"lobster": "mars_lmm.data.feeds.lobster"}
+FEEDS = {"lobster": "mars_lmm.data.feeds.lobster", "sse": "mars_lmm.data.feeds.sse"}
 
 
 @dataclass

@@ -62,7 +62,7 @@ def check_flow(flow: OrderFlow, books: np.ndarray, fills: Fills) -> tuple[dict[s
 @numba.njit(nogil=True)
 def _check(book, orders, flags, source_row, books, fills, differs):
     report = np.zeros(t.NUM_REPORT_COLUMNS, dtype=np.int64)
-    trades = np.empty((len(book.orders), t.NUM_TRADE_COLUMNS), dtype=np.int64)
+    trades = np.empty((book[t.NUM_SLOTS], t.NUM_TRADE_COLUMNS), dtype=np.int64)
     fill = 0
     for i in range(len(orders)):
         accepted = True

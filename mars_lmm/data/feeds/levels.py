@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from mars_lmm.market import types as t
-from mars_lmm.market.book import BookState, empty_books
+from mars_lmm.market.book import empty_books
 from mars_lmm.market.cpu import MATCHING
 from mars_lmm.market.resolve import make_resolving
 
@@ -15,7 +15,7 @@ _apply = make_resolving(_jit, MATCHING).apply
 _best, _level_size, _next_price = MATCHING.best, MATCHING.level_size, MATCHING.next_price
 
 
-def empty_book(prices: np.ndarray, num_orders: int) -> BookState:
+def empty_book(prices: np.ndarray, num_orders: int) -> np.ndarray:
     """One empty book.
 
     Args:
@@ -24,7 +24,7 @@ def empty_book(prices: np.ndarray, num_orders: int) -> BookState:
     """
     prices = prices[prices != t.NO_PRICE]
     low, high = int(prices.min()), int(prices.max())
-    return BookState(*(array[0] for array in empty_books(1, num_orders, high - low + 1, low)))
+    return empty_books(1, num_orders, high - low + 1, low)[0]
 
 
 @_jit

@@ -16,7 +16,7 @@ import numpy as np
 
 from mars_lmm.data.flow import ANONYMOUS, OrderFlow, Session
 from mars_lmm.market import types as t
-from mars_lmm.market.book import BookState, empty_books
+from mars_lmm.market.book import empty_books
 from mars_lmm.market.cpu import MATCHING
 
 OPEN_TIME = 34_200 * 10**9  # 09:30
@@ -64,8 +64,7 @@ def synthetic_session(config: SyntheticConfig, index: int) -> OrderFlow:
     capacity = int(2 * config.orders_per_second * duration) + 4 * OPENING_LEVELS + 10_000
     rows = np.empty((capacity, 6), dtype=np.int64)
     opened = _opening_book(rng, rows)
-    books = empty_books(1, capacity, NUM_TICKS, OPENING_PRICE - NUM_TICKS // 2)
-    book = BookState(*(array[0] for array in books))
+    book = empty_books(1, capacity, NUM_TICKS, OPENING_PRICE - NUM_TICKS // 2)[0]
     count = _simulate(book, rng, rows, opened, duration, config.orders_per_second)
     assert count >= 0, "twice the mean number of orders was not enough room"
     rows = rows[:count]
@@ -158,7 +157,7 @@ def _pick_resting(book, rng, live, num_live, side):
             num_live[side] -= 1
             live[side, index] = live[side, num_live[side]]
             continue
-        price = book.orders[slot, t.PRICE]
+        price = book[slot + t.PRICE]
         if chosen < 0 or (price < chosen_price if side == t.SELL else price > chosen_price):
             chosen, chosen_price = live[side, index], price
         draws += 1
@@ -241,7 +240,7 @@ def _simulate(book, rng, rows, opened, duration, orders_per_second):
             if order_id < 0:
                 continue
             slot = _find(book, order_id)
-            kind, price, size = t.CANCEL, book.orders[slot, t.PRICE], book.orders[slot, t.SIZE]
+            kind, price, size = t.CANCEL, book[slot + t.PRICE], book[slot + t.SIZE]
 
         if count == rows.shape[0]:
             return -1

@@ -1,0 +1,90 @@
+"""Which snapshot shows which book.
+
+A snapshot tells its time in whole seconds, and nothing of its place among the messages. It matches a message if,
+after that message,
+
+* the day's number of trades, their volume and value, and the first, last, highest and lowest price are those that
+  the snapshot shows: together they leave the few messages between two trades;
+* both sides' ten best levels are the snapshot's, price and size;
+* the book stood so at some moment of the snapshot's second, or up to `LATE` before it: in the first busy minute
+  some snapshots are as old;
+* no earlier snapshot shows a later book.
+
+Only snapshots of continuous trading are compared: in calls the exchange shows the auction's price as of now.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from mars_lmm.data.feeds.sse_messages import (
+    AFTERNOON,
+    CLOSING_CALL,
+    HIGH,
+    LAST,
+    LOW,
+    LUNCH,
+    MORNING,
+    NUM_FIGURES,
+    NUM_TRADES,
+    OPEN,
+    SECOND,
+    TRADE,
+    VALUE,
+    VOLUME,
+    Messages,
+    Snapshots,
+)
+
+LATE = SECOND // 10
+NO_MATCH = -1
+
+
+def match_snapshots(messages: Messages, books: np.ndarray, snapshots: Snapshots) -> tuple[np.ndarray, np.ndarray]:
+    """Find the message that each snapshot of continuous trading shows the book after.
+
+    Args:
+        messages: M messages.
+        books: int64[M, 2, DEPTH, 2], the book after each.
+        snapshots: N snapshots.
+
+    Returns:
+        int64[C], the snapshots compared; and int64[C], the first message that matches, or NO_MATCH.
+    """
+    time = snapshots.time
+    compared = np.flatnonzero(((time >= MORNING) & (time <= LUNCH)) | ((time >= AFTERNOON) & (time < CLOSING_CALL)))
+    time = time[compared]
+    figures = _figures(messages)
+    # The book after message i stood from messages.time[i] until messages.time[i + 1].
+    first = np.maximum(np.searchsorted(messages.time, time - LATE) - 1, 0)
+    end = np.searchsorted(messages.time, time + SECOND)
+    matches = _match(books, figures, first, end, snapshots.levels[compared], snapshots.figures[compared])
+    return compared, matches
+
+
+def _figures(messages: Messages) -> np.ndarray:
+    """int64[M, NUM_FIGURES], the day's figures after each message; 0 before the first trade."""
+    traded = messages.kind == TRADE
+    price, size = messages.price[traded], messages.size[traded]
+    after = np.zeros((len(price) + 1, NUM_FIGURES), np.int64)  # a row a trade
+    after[1:, NUM_TRADES] = np.arange(1, len(price) + 1)
+    after[1:, VOLUME] = np.cumsum(size)
+    after[1:, VALUE] = np.cumsum(price * size)
+    after[1:, OPEN] = price[:1]
+    after[1:, LAST] = price
+    after[1:, HIGH] = np.maximum.accumulate(price)
+    after[1:, LOW] = np.minimum.accumulate(price)
+    return after[np.cumsum(traded)]
+
+
+@numba.njit(nogil=True)
+def _match(books, figures, first, end, levels, shown_figures):
+    matches = np.full(len(levels), NO_MATCH, np.int64)
+    reached = 0
+    for i in range(len(levels)):
+        for row in range(max(first[i], reached), end[i]):
+            if (figures[row] == shown_figures[i]).all() and (books[row] == levels[i]).all():
+                matches[i] = reached = row
+                break
+    return matches

@@ -1,0 +1,46 @@
+"""The compiled venue and the reference agree, on random days under random rules and under every rule file."""
+
+import pytest
+from market_books import check_invariants, exchange_for, queues
+from venue_streams import random_day, venue_stream
+
+from mars_lmm.market import types as t
+from mars_lmm.market.book import sections
+from mars_lmm.market.reference_venue import ReferenceVenue
+
+
+def check_same(exchange, venue):
+    book, parts = exchange.books[0], sections(exchange.books)
+    shown = {
+        t.OPEN_PRICE: venue.open_price, t.LAST_PRICE: venue.last_price, t.VOLUME: venue.volume,
+        t.NUM_TRADES: venue.num_trades, t.CLOCK: venue.clock, t.PHASE: venue.phase,
+        t.HALTED_UNTIL: venue.halted_until, t.NUM_HALTS: venue.num_halts,
+        t.REFERENCE_PRICE: venue.reference_price, t.WINDOW_START: venue.window_start,
+        t.WINDOW_SUM: venue.window_sum, t.WINDOW_COUNT: venue.window_count, t.NUM_PARKED: venue.num_parked,
+    }  # fmt: skip
+    assert {column: int(book[column]) for column in shown} == shown
+    counts = book[t.OUTCOME_COUNTS : t.OUTCOME_COUNTS + len(t.OUTCOMES)].tolist()
+    assert counts == venue.outcome_counts
+    assert parts.accounts[0].tolist()[1:] == [list(account) for account in venue.accounts][1:]
+    assert queues(book) == {(side, p): venue.queue(side, p) for side in (t.SELL, t.BUY) for p in venue.levels[side]}
+    check_invariants(book, may_cross=True)
+
+
+def compare(day, seed, num):
+    rows, times = venue_stream(ReferenceVenue(*day), seed, num)
+    exchange, venue = exchange_for(day), ReferenceVenue(*day)
+    stream = exchange.run(rows, times=times, snapshots=True)
+    made = []
+    for i, (row, time) in enumerate(zip(rows.tolist(), times.tolist(), strict=True)):
+        report, trades = venue.submit(*row, time)
+        made += trades
+        assert tuple(stream.reports[i].tolist()) == tuple(report), f"message {i}: {row} at {time}"
+        shown = [[tuple(level) for level in side] for side in stream.snapshots[i].tolist()]
+        assert shown == venue.snapshot(), f"message {i}: {row} at {time}"
+    assert [tuple(trade) for trade in stream.trades.tolist()] == [tuple(trade) for trade in made]
+    check_same(exchange, venue)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_agrees_on_random_days(seed):
+    compare(random_day(seed), seed, 400)
