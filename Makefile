@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := outputs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench gpu-check clean
+.PHONY: help setup demo test lint soak bench gpu-check clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -37,12 +37,17 @@ lint: setup  ## Style, and that the packages keep to their floors
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 
+soak: setup  ## The exchange against the reference: ten million messages under every rule file (an hour or more)
+	$(BIN)/python -m pytest -m slow tests/market/test_venue.py
+
 bench: setup  ## Speed of the exchange and of rollouts, against baselines in the same run
 	$(BIN)/python -m mars_lmm.bench exchange
 	$(BIN)/python -m mars_lmm.bench rollout --books 16
 
-gpu-check: setup  ## For whoever has a CUDA device: the GPU tests, and rollouts with the model on the card
+gpu-check: setup  ## For whoever has a CUDA device: the GPU tests, the exchange and rollouts on the card
 	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m mars_lmm.bench exchange --device cuda --books 1024 --messages 1024000
+	$(BIN)/python -m mars_lmm.bench exchange --device cuda --books 16384 --messages 8192000
 	$(BIN)/python -m mars_lmm.bench rollout --device cuda --books 256 --orders 25600
 
 clean:  ## Remove everything that was made

@@ -1,7 +1,8 @@
 """Orders per second through the exchange, with a snapshot after each, against the reference book.
 
-The stream is random and busy: 51.5 % passive limit orders, 38.5 % cancels, 10 % marketable limit orders, some
-940 live orders a book. Both sides execute the same messages; generation and compilation are not timed.
+The stream is random and busy: half passive limit orders, two fifths cancels, a tenth marketable limit orders, about
+1,000 live orders a book. Both sides execute the same messages, and the exchange takes a ten-level snapshot after each,
+the reference none; generation and compilation are not timed.
 """
 
 import argparse
@@ -32,8 +33,8 @@ from mars_lmm.market.types import (
     SIZE,
 )
 
-LIVE = 940
-PASSIVE, CANCELS = 0.515, 0.385
+LIVE = 1000
+PASSIVE, CANCELS = 0.5, 0.4
 MAX_ORDER_SIZE = 100
 MEAN_DISTANCE = 25  # ticks between a passive order and the other side's touch
 NUM_ORDERS, NUM_TICKS, BASE_PRICE = 2048, 8192, 10_000
@@ -48,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser):
     """Add the options of this bench."""
     parser.add_argument("--books", type=int, default=1, help="books in lockstep (default: %(default)s)")
     parser.add_argument(
-        "--messages", type=int, default=2_000_000, help="messages over all books (default: %(default)s)"
+        "--messages", type=int, default=1_000_000, help="messages over all books (default: %(default)s)"
     )
-    parser.add_argument("--device", choices=["cpu"], default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads for the books (default: %(default)s)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -61,16 +63,20 @@ def run(args: argparse.Namespace) -> dict:
     _say(f"generating {args.books} x {steps} messages")
     streams = np.stack([random_stream(seed, LIVE + steps) for seed in range(args.books)])
     opening, messages = streams[:, :LIVE], streams[:, LIVE:]
-    exchange = Exchange(empty_books(args.books, NUM_ORDERS, NUM_TICKS, BASE_PRICE))
-    for b in range(args.books):
-        exchange.run(opening[b], b)
+    exchange = Exchange(empty_books(args.books, NUM_ORDERS, NUM_TICKS, BASE_PRICE), num_threads=args.threads)
+    exchange.run_all(opening)
 
     _say("checking the first messages against the reference")
     checked = min(steps, REFERENCE_MESSAGES)
     check_agreement(exchange.copy(), opening[0], messages[0, :checked])
 
     _say("timing")
-    seconds = _time_lockstep(exchange, messages) if args.books > 1 else _time_stream(exchange, messages[0])
+    if args.device == "cuda":
+        seconds = _time_cuda(exchange, messages)
+    elif args.books > 1:
+        seconds = _time_lockstep(exchange, messages)
+    else:
+        seconds = _time_stream(exchange, messages[0])
     reference_seconds = _time_reference(opening[0], messages[0, :checked])
     rate, reference_rate = args.books * steps / seconds, checked / reference_seconds
     return {
@@ -79,10 +85,12 @@ def run(args: argparse.Namespace) -> dict:
         "ratio": round(rate / reference_rate, 1),
         "books": args.books,
         "device": args.device,
+        "threads": args.threads,
+        "microseconds_per_step": round(1e6 * seconds / steps, 2),
         "messages": args.books * steps,
         "reference_messages": checked,
         "depth": DEPTH,
-        "live_orders": round(exchange.state[:, LIVE_ORDERS].mean()),
+        "live_orders": round(exchange.books[:, LIVE_ORDERS].mean()),
     }
 
 
@@ -159,6 +167,28 @@ def _time_lockstep(exchange: Exchange, messages: np.ndarray) -> float:
     return _median_seconds(exchange, once)
 
 
+def _time_cuda(exchange: Exchange, messages: np.ndarray) -> float:
+    """Steps in one CUDA graph each, over orders that are already on the device."""
+    import torch
+
+    steps = torch.from_numpy(np.ascontiguousarray(messages.swapaxes(0, 1))).to("cuda")
+    device = exchange.to("cuda")
+    orders = steps[0].clone()
+    device.copy().step(orders)  # compiles
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        device.step(orders)
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    start.record()
+    for row in steps:
+        orders.copy_(row)
+        graph.replay()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
 def _median_seconds(exchange, once):
     seconds = []
     for _ in range(REPEATS):
@@ -177,7 +207,6 @@ def _time_reference(opening: np.ndarray, messages: np.ndarray) -> float:
         start = perf_counter()
         for row in rows:
             reference.execute(*row)
-            reference.snapshot()
         seconds.append(perf_counter() - start)
     return median(seconds)
 

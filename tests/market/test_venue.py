@@ -2,11 +2,14 @@
 
 import pytest
 from market_books import check_invariants, exchange_for, queues
-from venue_streams import random_day, venue_stream
+from venue_streams import Day, random_day, venue_stream
 
+from mars_lmm.data.market import load_rules
 from mars_lmm.market import types as t
 from mars_lmm.market.book import sections
 from mars_lmm.market.reference_venue import ReferenceVenue
+
+PRESETS = ("bare", "crypto_spot", "nasdaq", "sse_main", "sse_star", "szse_chinext", "szse_main")
 
 
 def check_same(exchange, venue):
@@ -44,3 +47,25 @@ def compare(day, seed, num):
 @pytest.mark.parametrize("seed", range(60))
 def test_agrees_on_random_days(seed):
     compare(random_day(seed), seed, 400)
+
+
+def preset_day(name):
+    """A day of a rule file: a ladder around the previous close, with some agents' accounts."""
+    day = load_rules(name).day(previous_close=1000)
+    lot = int(max(day.row[t.LOT], day.row[t.MIN_ORDER]))
+    accounts = [[0, 0, 0]] + [[lot * 10**6, 200 * lot, 100 * lot]] * 3
+    return Day(300, 600, 700, day.row.tolist(), day.schedule.tolist(), accounts, t.OLDEST_FIRST)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_agrees_under_every_rule_file(name):
+    compare(preset_day(name), 1, 5000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+def test_soak(name):
+    """Ten million messages over 1,000 books; `make soak`."""
+    day = preset_day(name)
+    for seed in range(1000):
+        compare(day, seed, 10_000)
