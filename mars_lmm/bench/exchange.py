@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> dict:
     return {
         "messages_per_second": round(rate),
         "reference_messages_per_second": round(reference_rate),
-        "ratio": round(rate / reference_rate, 1),
+        "ratio": round(rate / reference_rate, 2),
         "books": args.books,
         "device": args.device,
         "threads": args.threads,
