@@ -135,7 +135,8 @@ class CudaExchange:
             orders: int64[B, N, NUM_ORDER_COLUMNS].
             times: int64[B, N].
             snapshots: whether to take a snapshot after every order.
-            trade_rows: K, rows for the trades of each stream; 0: one for each order, which no stream may need.
+            trade_rows: K, rows for the trades of each stream; 0: one for each order. Further trades happen and count in
+                TRADES_DROPPED.
 
         Returns:
             reports int64[B, N, NUM_REPORT_COLUMNS], snapshots int64[B, N or 0, 2, DEPTH, 2], trades
