@@ -6,6 +6,7 @@ the reference none; generation and compilation are not timed.
 """
 
 import argparse
+import os
 import sys
 from statistics import median
 from time import perf_counter
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--messages", type=int, default=1_000_000, help="messages over all books (default: %(default)s)"
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for the books (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads for the books (default: all cores)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
 
 
@@ -60,38 +61,47 @@ def run(args: argparse.Namespace) -> dict:
     if args.books < 1 or args.messages < args.books:
         raise SystemExit("--books must be at least 1 and --messages at least one a book")
     steps = args.messages // args.books
+    threads = min(args.threads or len(os.sched_getaffinity(0)), args.books)
     _say(f"generating {args.books} x {steps} messages")
     streams = np.stack([random_stream(seed, LIVE + steps) for seed in range(args.books)])
     opening, messages = streams[:, :LIVE], streams[:, LIVE:]
-    exchange = Exchange(empty_books(args.books, NUM_ORDERS, NUM_TICKS, BASE_PRICE), num_threads=args.threads)
-    exchange.run_all(opening)
+    exchange = _opened(opening, threads)
 
     _say("checking the first messages against the reference")
     checked = min(steps, REFERENCE_MESSAGES)
     check_agreement(exchange.copy(), opening[0], messages[0, :checked])
 
     _say("timing")
+    one_book = _time_one_book(args.messages)
     if args.device == "cuda":
         seconds = _time_cuda(exchange, messages)
     elif args.books > 1:
         seconds = _time_lockstep(exchange, messages)
     else:
-        seconds = _time_stream(exchange, messages[0])
-    reference_seconds = _time_reference(opening[0], messages[0, :checked])
-    rate, reference_rate = args.books * steps / seconds, checked / reference_seconds
+        seconds = one_book
+    compared = -(-REFERENCE_MESSAGES // steps)  # books
+    reference_seconds, reference_messages = _time_reference(opening[:compared], messages[:compared, :checked])
+    rate, reference_rate = args.books * steps / seconds, reference_messages / reference_seconds
     return {
         "messages_per_second": round(rate),
         "reference_messages_per_second": round(reference_rate),
         "ratio": round(rate / reference_rate, 2),
+        "one_book_messages_per_second": round(args.messages / one_book),
         "books": args.books,
         "device": args.device,
-        "threads": args.threads,
+        "threads": threads,
         "microseconds_per_step": round(1e6 * seconds / steps, 2),
         "messages": args.books * steps,
-        "reference_messages": checked,
+        "reference_messages": reference_messages,
         "depth": DEPTH,
         "live_orders": round(exchange.books[:, LIVE_ORDERS].mean()),
     }
+
+
+def _opened(opening: np.ndarray, threads: int) -> Exchange:
+    exchange = Exchange(empty_books(len(opening), NUM_ORDERS, NUM_TICKS, BASE_PRICE), num_threads=threads)
+    exchange.run_all(opening)
+    return exchange
 
 
 def random_stream(seed: int, num: int) -> np.ndarray:
@@ -148,6 +158,11 @@ def check_agreement(exchange: Exchange, opening: np.ndarray, messages: np.ndarra
     assert [tuple(trade) for trade in stream.trades.tolist()] == trades, "trades differ"
 
 
+def _time_one_book(num: int) -> float:
+    stream = random_stream(0, LIVE + num)
+    return _time_stream(_opened(stream[None, :LIVE], 1), stream[LIVE:])
+
+
 def _time_stream(exchange: Exchange, messages: np.ndarray) -> float:
     def once(exchange):
         for start in range(0, len(messages), CHUNK):
@@ -199,16 +214,18 @@ def _median_seconds(exchange, once):
     return median(seconds)
 
 
-def _time_reference(opening: np.ndarray, messages: np.ndarray) -> float:
-    rows = messages.tolist()
+def _time_reference(opening: np.ndarray, messages: np.ndarray) -> tuple[float, int]:
+    """The seconds for the messages of a few books, one after the other, and how many messages those are."""
+    streams = messages.tolist()
     seconds = []
     for _ in range(REPEATS):
-        reference = _reference_book(opening)
+        books = [_reference_book(rows) for rows in opening]
         start = perf_counter()
-        for row in rows:
-            reference.execute(*row)
+        for book, rows in zip(books, streams, strict=True):
+            for row in rows:
+                book.execute(*row)
         seconds.append(perf_counter() - start)
-    return median(seconds)
+    return median(seconds), messages.shape[0] * messages.shape[1]
 
 
 def _reference_book(opening: np.ndarray) -> ReferenceBook:

@@ -1,15 +1,15 @@
 """The exchange on the CPU: a batch of books, stepped in lockstep or fed whole streams."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import numba
 import numpy as np
 
 from mars_lmm.market.cpu import VENUE
-from mars_lmm.market.kernels import STOP_AT_REJECTION, STOP_WHEN_CRAMPED, make_kernels
+from mars_lmm.market.kernels import STOP_AT_REJECTION, STOP_WHEN_CRAMPED
+from mars_lmm.market.lockstep import ADVANCE, KERNELS, STEP, Lockstep
 from mars_lmm.market.rejections import MarketError
 from mars_lmm.market.repack import enlarge
 from mars_lmm.market.types import (
@@ -28,9 +28,6 @@ from mars_lmm.market.types import (
     PRICE,
     RULES,
 )
-
-KERNELS = make_kernels(numba.njit(nogil=True), VENUE)
-_step_one, _stream_one, _advance_one, _cramped = KERNELS.step, KERNELS.stream, KERNELS.advance, KERNELS.cramped
 
 
 class Stream(NamedTuple):
@@ -58,7 +55,7 @@ class Exchange:
         books: int64[B, N], from `empty_books` or `open_books`; the exchange changes them in place.
         queue_rule: which end of a price's queue CANCEL_AT takes first, OLDEST_FIRST or NEWEST_FIRST.
         on_reject: "raise" a `MarketError` for a rejected order, or "count" it and go on.
-        num_threads: how many threads share the books of a step.
+        num_threads: how many threads share the books.
         grows: whether full books, and ladders that miss a price, are enlarged; otherwise their orders are rejected.
 
     Attributes:
@@ -89,8 +86,8 @@ class Exchange:
         for b in range(len(books)):
             VENUE.matching.snapshot(books[b], self.snapshots[b])
         self.num_trades = np.zeros(len(books), np.int64)
+        self._ruled = bool(books[:, RULES + ENFORCED].any())
         self._allocate_trades()
-        self._pool = ThreadPoolExecutor(num_threads) if num_threads > 1 else None
 
     @property
     def num_books(self) -> int:
@@ -121,7 +118,7 @@ class Exchange:
             self._grow_for(b, orders[b])
         reports = np.empty((self.num_books, NUM_REPORT_COLUMNS), np.int64)
         arguments = (orders, times, self.queue_rule, reports, self.snapshots, self.trades, self.num_trades)
-        self._share(lambda low, high: _step(self.books, low, high, *arguments))
+        self._each(STEP, *arguments)
         if self.on_reject == "raise" and reports[:, OUTCOME].any():
             b = int(np.flatnonzero(reports[:, OUTCOME])[0])
             raise MarketError(b, b, orders[b], int(reports[b, OUTCOME]))
@@ -135,7 +132,7 @@ class Exchange:
         """
         times = self._times(times, (self.num_books,))
         arguments = (times, self.snapshots, self.trades, self.num_trades)
-        self._share(lambda low, high: _advance(self.books, low, high, *arguments))
+        self._each(ADVANCE, *arguments)
 
     def run(self, orders: Any, book: int = 0, snapshots: bool = False, times: Any = None) -> Stream:
         """Execute a stream of orders in one book. No trade is lost, however many there are.
@@ -170,8 +167,8 @@ class Exchange:
         times = self._times(times, orders.shape[:2])
         if self.grows:  # enlarging concerns all books, so no other may trade meanwhile
             return [self._run(b, orders[b], times[b], snapshots) for b in range(self.num_books)]
-        work = self._pool.map if self._pool else map
-        return list(work(lambda b: self._run(b, orders[b], times[b], snapshots), range(self.num_books)))
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            return list(pool.map(lambda b: self._run(b, orders[b], times[b], snapshots), range(self.num_books)))
 
     def fork(self, n: int) -> Self:
         """A new exchange with n copies of every book: those of book b are b * n to b * n + n - 1."""
@@ -213,17 +210,16 @@ class Exchange:
     def _times(self, times: Any, shape: tuple[int, ...]) -> np.ndarray:
         if times is not None:
             return _integers("times", times, shape)
-        if self.books[:, RULES + ENFORCED].any():
+        if self._ruled:
             raise ValueError("these books are under rules: give the times of the messages, in ns since midnight")
         return np.broadcast_to(np.int64(0), shape)
 
-    def _share(self, work: Callable[[int, int], None]) -> None:
-        """Call `work(low, high)` for all books, in as many parts as there are threads."""
-        if self._pool is None:
-            work(0, self.num_books)
-            return
-        bounds = np.linspace(0, self.num_books, self.num_threads + 1).astype(int).tolist()
-        list(self._pool.map(work, bounds[:-1], bounds[1:]))
+    def _each(self, kernel: Lockstep, *arguments: Any) -> None:
+        """Call a kernel for every book, in as many parts as there are threads."""
+        if self.num_threads == 1:
+            kernel.part(0, self.num_books, self.books, *arguments)
+        else:
+            kernel.shared(self.num_threads, self.books, *arguments)
 
     def _run(self, b: int, orders: np.ndarray, times: np.ndarray, snapshots: bool) -> Stream:
         reports = np.empty((1, len(orders), NUM_REPORT_COLUMNS), np.int64)
@@ -235,7 +231,7 @@ class Exchange:
         at = 0
         while True:
             part = self.books[b : b + 1], 0, orders[None], times[None], at, self.queue_rule, stops
-            at = _stream(*part, reports, self.snapshots[b : b + 1], taken, trades, num_trades)
+            at = KERNELS.stream(*part, reports, self.snapshots[b : b + 1], taken, trades, num_trades)
             if at < 0 or not self.grows or not self._grow_for(b, orders[at]):
                 break
         if at >= 0:
@@ -244,7 +240,7 @@ class Exchange:
 
     def _grow_for(self, b: int, order: np.ndarray) -> bool:
         """Enlarge the books if book `b` may be too small for an order; return whether that was so."""
-        if not _cramped(self.books[b], order[KIND], order[PRICE]):
+        if not KERNELS.cramped(self.books[b], order[KIND], order[PRICE]):
             return False
         self.books = enlarge(self.books, b, int(order[PRICE]))
         self._allocate_trades()
@@ -267,22 +263,3 @@ def _as(like: Any, values: np.ndarray) -> Any:
     import torch  # the caller has done so
 
     return torch.from_numpy(values)
-
-
-@numba.njit(nogil=True)
-def _step(books, low, high, orders, times, queue_rule, reports, snapshots, trades, num_trades):
-    for b in range(low, high):
-        _step_one(books, b, orders, times, queue_rule, reports, snapshots, trades, num_trades)
-
-
-@numba.njit(nogil=True)
-def _advance(books, low, high, times, snapshots, trades, num_trades):
-    for b in range(low, high):
-        _advance_one(books, b, times, snapshots, trades, num_trades)
-
-
-@numba.njit(nogil=True)
-def _stream(books, b, orders, times, at, queue_rule, stops, reports, current, snapshots, trades, num_trades):
-    return _stream_one(
-        books, b, orders, times, at, queue_rule, stops, reports, current, snapshots, trades, num_trades
-    )  # fmt: skip

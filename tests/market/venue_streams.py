@@ -5,6 +5,7 @@ that books live and trade, and the rest err in every way that the rules know.
 """
 
 import random
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -187,11 +188,11 @@ class StreamMaker:
     Args:
         venue: the venue that the orders are for; the caller submits them to it.
         rng: the source of chance.
-        num_ids: how many ids there are: few, so that live ones are used again.
     """
 
-    def __init__(self, venue: ReferenceVenue, rng: random.Random, num_ids: int):
-        self.venue, self.rng, self.num_ids = venue, rng, num_ids
+    def __init__(self, venue: ReferenceVenue, rng: random.Random):
+        self.venue, self.rng = venue, rng
+        self.num_ids = 3 * venue.num_orders  # few, so that live ones are used again
         self.recent = [0] * 64  # ids that may be live, to cancel and replace
         taken = venue.rules[KINDS_TAKEN] if venue.rules[ENFORCED] else ALL_KINDS
         self.kinds = [kind for kind in NEW_KINDS if taken >> kind & 1]
@@ -342,17 +343,20 @@ class StreamMaker:
 
 
 def venue_stream(
-    venue: ReferenceVenue, seed: int, num: int, num_ids: int | None = None
+    venue: ReferenceVenue, seed: int, num: int, watch: Callable = lambda report, trades: None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Play a random stream on a fresh venue; the rows int64[num, 6] and times int64[num] that it took."""
+    """Play a random stream on a fresh venue; the rows int64[num, 6] and times int64[num] that it took.
+
+    `watch` is called with the venue's answer to each message.
+    """
     rng = random.Random(seed)
     times = stream_times(rng, num, venue.schedule)
-    maker = StreamMaker(venue, rng, num_ids or 3 * venue.num_orders)
+    maker = StreamMaker(venue, rng)
     rows = []
     for i, time in enumerate(times):
         if venue.clock < venue.halted_until < time and rng.random() < 0.5:
             time = times[i] = venue.halted_until
         row = maker.order()
-        venue.submit(*row, time)
+        watch(*venue.submit(*row, time))
         rows.append(row)
     return np.array(rows, np.int64).reshape(-1, 6), np.array(times, np.int64)

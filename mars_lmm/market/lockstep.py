@@ -1,0 +1,63 @@
+"""One message in each book of a batch, on the CPU: on one thread, or in parts that threads share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+
+from mars_lmm.market.book import NUM_LEVEL_COLUMNS
+from mars_lmm.market.cpu import VENUE
+from mars_lmm.market.kernels import make_kernels
+from mars_lmm.market.prefetch import prefetch
+from mars_lmm.market.types import BUY, CANCEL, FREE_SLOT, KIND, LEVELS_AT, ORDER_ID, PRICE, SELL, SIDE
+
+KERNELS = make_kernels(numba.njit(nogil=True), VENUE)
+
+# So many books ahead, memory is asked for: fewer, and it comes too late; more, and it pushes out what waits there.
+AHEAD = 3
+
+_find = VENUE.queues.find
+
+
+class Lockstep(NamedTuple):
+    """A kernel compiled for many books; the arguments behind `books` are the kernel's."""
+
+    part: Callable  # (low, high, books, *arguments): books `low` to `high - 1`
+    shared: Callable  # (num_threads, books, *arguments): all books, in as many parts as there are threads
+
+
+def make_lockstep(kernel: Callable, look_ahead: Callable) -> Lockstep:
+    """Compile `kernel(books, b, *arguments)` for many books; `look_ahead` gets the arguments of a book to come."""
+
+    @numba.njit(nogil=True)
+    def part(low, high, books, *arguments):
+        for b in range(low, high):
+            if b + AHEAD < high:
+                look_ahead(books, b + AHEAD, *arguments)
+            kernel(books, b, *arguments)
+
+    @numba.njit(nogil=True, parallel=True)
+    def shared(num_threads, books, *arguments):
+        for i in numba.prange(num_threads):
+            part(i * len(books) // num_threads, (i + 1) * len(books) // num_threads, books, *arguments)
+
+    return Lockstep(part, shared)
+
+
+@numba.njit(nogil=True)
+def _fetch_for_order(books, b, orders, times, queue_rule, reports, snapshots, trades, num_trades):
+    book, order = books[b], orders[b]
+    if order[KIND] == CANCEL:
+        prefetch(book, _find(book, order[ORDER_ID]))
+    elif order[SIDE] == SELL or order[SIDE] == BUY:
+        prefetch(book, book[FREE_SLOT])
+        prefetch(book, book[LEVELS_AT + order[SIDE]] + order[PRICE] * NUM_LEVEL_COLUMNS)
+
+
+@numba.njit(nogil=True)
+def _fetch_nothing(books, b, times, snapshots, trades, num_trades):
+    pass
+
+
+STEP = make_lockstep(KERNELS.step, _fetch_for_order)
+ADVANCE = make_lockstep(KERNELS.advance, _fetch_nothing)
