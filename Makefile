@@ -44,11 +44,15 @@ bench: setup  ## Speed of the exchange and of rollouts, against baselines in the
 	$(BIN)/python -m mars_lmm.bench exchange
 	$(BIN)/python -m mars_lmm.bench rollout --books 16
 
-gpu-check: setup  ## For whoever has a CUDA device: the GPU tests, the exchange and rollouts on the card
-	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m mars_lmm.bench exchange --device cuda --books 1024 --messages 1024000
-	$(BIN)/python -m mars_lmm.bench exchange --device cuda --books 16384 --messages 8192000
-	$(BIN)/python -m mars_lmm.bench rollout --device cuda --books 256 --orders 25600
+# Without a .venv, the machine's own python serves: an image for GPUs brings torch, numba and lightning, and `make setup`
+# would bring another torch. The last test trains, and needs the package `datasets` too.
+GPU_PYTHON = $(or $(wildcard $(BIN)/python),$(PYTHON))
+gpu-check:  ## For whoever has a CUDA device: the exchange and rollouts on the card, timed and tested
+	$(GPU_PYTHON) -m pytest -m gpu tests/market/test_cuda.py
+	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 1024 --messages 1024000
+	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 16384 --messages 8192000
+	$(GPU_PYTHON) -m mars_lmm.bench rollout --device cuda --books 256 --orders 25600
+	$(GPU_PYTHON) -m pytest -m gpu tests/simulation/test_engine.py tests/training/test_order_module.py
 
 clean:  ## Remove everything that was made
 	rm -rf $(VENV) outputs prepared build *.egg-info

@@ -3,10 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mars_lmm.data.config import DataConfig
-from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
-from mars_lmm.data.prepare import prepare
-
+# The package is imported where it is used: `make gpu-check` runs the market's tests with torch and numba alone.
 SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -26,12 +23,17 @@ def lobster_zip():
 @pytest.fixture(scope="session")
 def synthetic_flow():
     """A short synthetic session."""
+    from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
+
     return synthetic_session(SyntheticConfig(minutes=5, seed=3), 0)
 
 
 @pytest.fixture(scope="session")
-def small_data(tmp_path_factory) -> DataConfig:
+def small_data(tmp_path_factory):
     """Two short synthetic sessions, the second held out."""
+    from mars_lmm.data.config import DataConfig
+    from mars_lmm.data.feeds.synthetic import SyntheticConfig
+
     return DataConfig(
         root=str(tmp_path_factory.mktemp("prepared")),
         cutoff="2024-01-03",
@@ -45,4 +47,6 @@ def small_data(tmp_path_factory) -> DataConfig:
 @pytest.fixture(scope="session")
 def small_set(small_data):
     """The prepared set of `small_data`."""
+    from mars_lmm.data.prepare import prepare
+
     return prepare(small_data)

@@ -2,24 +2,23 @@
 
 import argparse
 import json
+from importlib import import_module
 
-from mars_lmm.bench import exchange, rollout
-
-# A bench is a module with `add_arguments(parser)` and `run(args) -> dict`; its docstring is its help.
-BENCHES = {"exchange": exchange, "rollout": rollout}
+# A bench is a module with `add_arguments(parser)` and `run(args) -> dict`; its docstring is its help. Only the one that
+# runs is imported: the exchange's needs torch and numba alone.
+BENCHES = ("exchange", "rollout")
 
 
 def main():
     """Run the bench that the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m mars_lmm.bench", description="Measure speed.")
-    commands = parser.add_subparsers(required=True, metavar="NAME")
-    for name, module in BENCHES.items():
-        summary = module.__doc__.splitlines()[0]
-        command = commands.add_parser(name, help=summary, description=summary)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    args = parser.parse_args()
-    print(json.dumps(args.run(args)))
+    chooser = argparse.ArgumentParser(prog="python -m mars_lmm.bench", description="Measure speed.")
+    chooser.add_argument("name", choices=BENCHES)
+    chooser.add_argument("options", nargs=argparse.REMAINDER, help="NAME --help tells them")
+    chosen = chooser.parse_args()
+    bench = import_module(f"mars_lmm.bench.{chosen.name}")
+    parser = argparse.ArgumentParser(prog=f"{chooser.prog} {chosen.name}", description=bench.__doc__)
+    bench.add_arguments(parser)
+    print(json.dumps(bench.run(parser.parse_args(chosen.options))))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import sys
 from statistics import median
 from time import perf_counter
 
-import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.market.book import NUM_SLOT_COLUMNS, ORDERS, empty_books
 from mars_lmm.market.cpu import MATCHING
 from mars_lmm.market.exchange import Exchange
@@ -114,7 +114,7 @@ def random_stream(seed: int, num: int) -> np.ndarray:
     return orders
 
 
-@numba.njit
+@kept_njit("market", "bench")
 def _generate(books, draws, sides, distances, fractions, orders):
     """Make each order with the book at hand: what is passive, marketable or live depends on it."""
     book = books[0]

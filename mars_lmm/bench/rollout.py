@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+import yaml
 
-from mars_lmm.config import CONF
 from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
 from mars_lmm.data.replay import replay
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.paths import CONF
 from mars_lmm.simulation.engine import RolloutEngine
 from mars_lmm.simulation.simulate import RolloutConfig, make_engine
 from mars_lmm.simulation.starts import Start
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def _prepare(size: str, device: str) -> tuple[OrderModel, OrderTokenizer, Start]:
-    config = OrderModelConfig(**OmegaConf.to_container(OmegaConf.load(Path(CONF, "model", f"{size}.yaml"))))
+    config = OrderModelConfig(**yaml.safe_load(Path(CONF, "model", f"{size}.yaml").read_text()))
     flow = synthetic_session(SyntheticConfig(minutes=30), 0)
     replayed = replay(flow)
     tokenizer = OrderTokenizer.fit(replayed.observed, takers_rest=True)

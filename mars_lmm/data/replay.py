@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.flow import ANONYMOUS, HIDDEN, OrderFlow
 from mars_lmm.market import types as t
@@ -98,7 +98,7 @@ def replay(flow: OrderFlow, state: MarketState | None = None, first: int = 0, la
     return Replay(observed, tape, visible[~anonymous], state)
 
 
-@numba.njit(nogil=True)
+@kept_njit("market", "tokenizers", "data")
 def _replay(book, clock, orders, times, anonymous, report, observed, tape):
     trades = np.empty((1, t.NUM_TRADE_COLUMNS), dtype=np.int64)
     snapshot = np.empty((2, t.DEPTH, 2), dtype=np.int64)

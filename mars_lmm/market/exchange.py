@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from mars_lmm.market.cpu import VENUE
 from mars_lmm.market.kernels import STOP_AT_REJECTION, STOP_WHEN_CRAMPED
-from mars_lmm.market.lockstep import ADVANCE, KERNELS, STEP, Lockstep
+from mars_lmm.market.lockstep import ADVANCE, KERNELS, STEP, Lockstep, take_snapshots
 from mars_lmm.market.rejections import MarketError
 from mars_lmm.market.repack import enlarge
 from mars_lmm.market.types import (
@@ -83,8 +82,7 @@ class Exchange:
         self.num_threads = num_threads
         self.grows = grows
         self.snapshots = np.empty((len(books), 2, DEPTH, 2), np.int64)
-        for b in range(len(books)):
-            VENUE.matching.snapshot(books[b], self.snapshots[b])
+        take_snapshots(books, self.snapshots)
         self.num_trades = np.zeros(len(books), np.int64)
         self._ruled = bool(books[:, RULES + ENFORCED].any())
         self._allocate_trades()

@@ -1,22 +1,23 @@
-"""One message in each book of a batch, on the CPU: on one thread, or in parts that threads share."""
+"""The kernels compiled for the CPU, and their loops over the books of a batch."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.market.book import NUM_LEVEL_COLUMNS
 from mars_lmm.market.cpu import VENUE
 from mars_lmm.market.kernels import make_kernels
 from mars_lmm.market.prefetch import prefetch
 from mars_lmm.market.types import BUY, CANCEL, FREE_SLOT, KIND, LEVELS_AT, ORDER_ID, PRICE, SELL, SIDE
 
-KERNELS = make_kernels(numba.njit(nogil=True), VENUE)
+KERNELS = make_kernels(kept_njit("market"), VENUE)
 
 # So many books ahead, memory is asked for: fewer, and it comes too late; more, and it pushes out what waits there.
 AHEAD = 3
 
-_find = VENUE.queues.find
+_find, _snapshot = VENUE.queues.find, VENUE.matching.snapshot
 
 
 class Lockstep(NamedTuple):
@@ -26,17 +27,17 @@ class Lockstep(NamedTuple):
     shared: Callable  # (num_threads, books, *arguments): all books, in as many parts as there are threads
 
 
-def make_lockstep(kernel: Callable, look_ahead: Callable) -> Lockstep:
+def make_lockstep(name: str, kernel: Callable, look_ahead: Callable) -> Lockstep:
     """Compile `kernel(books, b, *arguments)` for many books; `look_ahead` gets the arguments of a book to come."""
 
-    @numba.njit(nogil=True)
+    @kept_njit("market", name=name)
     def part(low, high, books, *arguments):
         for b in range(low, high):
             if b + AHEAD < high:
                 look_ahead(books, b + AHEAD, *arguments)
             kernel(books, b, *arguments)
 
-    @numba.njit(nogil=True, parallel=True)
+    @kept_njit("market", name=name, parallel=True)
     def shared(num_threads, books, *arguments):
         for i in numba.prange(num_threads):
             part(i * len(books) // num_threads, (i + 1) * len(books) // num_threads, books, *arguments)
@@ -59,5 +60,12 @@ def _fetch_nothing(books, b, times, snapshots, trades, num_trades):
     pass
 
 
-STEP = make_lockstep(KERNELS.step, _fetch_for_order)
-ADVANCE = make_lockstep(KERNELS.advance, _fetch_nothing)
+@kept_njit("market")
+def take_snapshots(books, snapshots):
+    """Write the snapshots int64[B, 2, DEPTH, 2] of the books int64[B, N]."""
+    for b in range(len(books)):
+        _snapshot(books[b], snapshots[b])
+
+
+STEP = make_lockstep("step", KERNELS.step, _fetch_for_order)
+ADVANCE = make_lockstep("advance", KERNELS.advance, _fetch_nothing)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.replay import MarketState
 from mars_lmm.market import types as t
 from mars_lmm.market.repack import repack
@@ -20,7 +20,7 @@ FIRST_SIMULATED_ID = 1 << 48
 NUM_SAMPLE_DRAWS = 4
 NUM_DRAWS = NUM_SAMPLE_DRAWS + NUM_DECODE_DRAWS
 
-_jit = numba.njit(nogil=True)
+_jit = kept_njit("market", "tokenizers", "data", "simulation")
 _uniforms = make_uniforms(_jit)
 _step = OBSERVING.step
 _encode = CODING.encode

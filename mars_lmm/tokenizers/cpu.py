@@ -1,7 +1,6 @@
 """The observing and coding functions compiled for the CPU, once a process."""
 
-import numba
-
+from mars_lmm.compilation import kept_njit
 from mars_lmm.market.cpu import MATCHING, scalar_njit
 from mars_lmm.market.resolve import make_resolving
 from mars_lmm.tokenizers.coding import make_coding
@@ -13,7 +12,7 @@ CODING = make_coding(scalar_njit)
 _encode = CODING.encode
 
 
-@numba.njit(nogil=True)
+@kept_njit("market", "tokenizers")
 def encode_observations(tables, observed, token, market):
     """Encode N observations into token[N] and market[N, NUM_MARKET_FEATURES]."""
     for i in range(observed.shape[0]):

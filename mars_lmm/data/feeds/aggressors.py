@@ -12,6 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.feeds.lobster_read import DELETE, EXECUTE, EXECUTE_HIDDEN, NEW, Messages
 from mars_lmm.data.flow import HIDDEN
 from mars_lmm.market import types as t
@@ -45,7 +46,7 @@ def submitted_orders(messages: Messages, price_tick: int) -> tuple[np.ndarray, d
     return orders[: counters[NUM_ORDERS]], dict(zip(names, counters[AGGRESSORS:].tolist(), strict=True))
 
 
-@numba.njit(nogil=True)
+@kept_njit("market", "tokenizers", "data")
 def _submitted_orders(messages, price_tick, orders, counters):
     row = 0
     while row < len(messages.time):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.feeds.levels import apply_order, empty_book, holds
 from mars_lmm.data.flow import ANONYMOUS, HIDDEN, OrderFlow
 from mars_lmm.market import types as t
@@ -59,7 +60,7 @@ def check_flow(flow: OrderFlow, books: np.ndarray, fills: Fills) -> tuple[dict[s
     return counts, notes
 
 
-@numba.njit(nogil=True)
+@kept_njit("market", "tokenizers", "data")
 def _check(book, orders, flags, source_row, books, fills, differs):
     report = np.zeros(t.NUM_REPORT_COLUMNS, dtype=np.int64)
     trades = np.empty((book[t.NUM_SLOTS], t.NUM_TRADE_COLUMNS), dtype=np.int64)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.levels import (
     apply_order,
@@ -165,7 +166,7 @@ def _outputs(num_changes: int, first_id: int, shape: tuple[int, ...]) -> _Output
     )
 
 
-@_jit
+@kept_njit("market", "tokenizers", "data")
 def _rebuild(book, opening, orders, books, out):
     """Fill the outputs; return the first row whose new order our book rejects, or -1."""
     report = out.report

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.sse_messages import ADD, DELETE, Messages
 from mars_lmm.market import types as t
@@ -67,7 +68,7 @@ def rebuild(source: str, messages: Messages) -> Rebuilt:
     return Rebuilt(books, unfit, unknown_ids)
 
 
-@_jit
+@kept_njit("market", "tokenizers", "data")
 def _rebuild(messages, buy, sell, orders, low, sizes, books, unfit):
     unknown_ids = 0
     levels = np.zeros((2, t.DEPTH, 2), np.int64)

@@ -15,9 +15,9 @@ Only snapshots of continuous trading are compared: in calls the exchange shows t
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.feeds.sse_messages import (
     AFTERNOON,
     CLOSING_CALL,
@@ -78,7 +78,7 @@ def _figures(messages: Messages) -> np.ndarray:
     return after[np.cumsum(traded)]
 
 
-@numba.njit(nogil=True)
+@kept_njit("market", "tokenizers", "data")
 def _match(books, figures, first, end, levels, shown_figures):
     matches = np.full(len(levels), NO_MATCH, np.int64)
     reached = 0

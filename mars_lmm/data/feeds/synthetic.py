@@ -14,6 +14,7 @@ from datetime import date, timedelta
 import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.data.flow import ANONYMOUS, OrderFlow, Session
 from mars_lmm.market import types as t
 from mars_lmm.market.book import empty_books
@@ -164,7 +165,7 @@ def _pick_resting(book, rng, live, num_live, side):
     return chosen
 
 
-@numba.njit(nogil=True)
+@kept_njit("market", "tokenizers", "data")
 def _simulate(book, rng, rows, opened, duration, orders_per_second):
     report = np.empty(t.NUM_REPORT_COLUMNS, dtype=np.int64)
     trades = np.empty((1, t.NUM_TRADE_COLUMNS), dtype=np.int64)
