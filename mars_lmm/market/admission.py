@@ -26,7 +26,8 @@ def make_admission(jit: Callable, accounts: Accounts, queues: Queues, trading: T
     """Compile the checks with `jit`."""
     lesser, greater = make_extrema(jit)
     account_at, has_account, cost_of = accounts.account_at, accounts.has_account, accounts.cost_of
-    find, nth_price, walk = queues.find, trading.nth_price, trading.walk
+    find, find_owned = queues.find, queues.find_owned
+    nth_price, walk = trading.nth_price, trading.walk
 
     @jit
     def takes_price(kind):
@@ -61,14 +62,10 @@ def make_admission(jit: Callable, accounts: Accounts, queues: Queues, trading: T
 
     @jit
     def check_replaced(book, order_id, owner, mode):
-        slot = find(book, order_id)
-        if slot == NO_SLOT:
-            return t.UNKNOWN_ID
-        if book[slot + t.OWNER] != owner:
-            return t.NOT_OWNER
-        if book[slot + t.KIND] != RESTS or mode == t.QUEUE:
+        outcome, slot = find_owned(book, order_id, owner)
+        if outcome == t.ACCEPTED and (book[slot + t.KIND] != RESTS or mode == t.QUEUE):
             return t.KIND_NOT_TAKEN
-        return t.ACCEPTED
+        return outcome
 
     @jit
     def check_kind(book, kind, mode):

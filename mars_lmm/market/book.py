@@ -56,8 +56,10 @@ NUM_LEVEL_COLUMNS = 3
 # CHANGED of a side that did not change: worse than every price.
 UNCHANGED_SELL, UNCHANGED_BUY = t.MAX_PRICE + 1, NO_PRICE
 
+CACHE_LINE = 8  # int64s
+
 # Where the order slots begin: after the header and the rules, on a whole cache line.
-ORDERS = -(-(t.RULES + t.NUM_RULE_COLUMNS) // 8) * 8
+ORDERS = -(-(t.RULES + t.NUM_RULE_COLUMNS) // CACHE_LINE) * CACHE_LINE
 
 
 class Sections(NamedTuple):
@@ -132,7 +134,7 @@ def empty_books(
     num_rows = 1 << (2 * num_orders - 1).bit_length()
     shapes = _shapes(num_orders, num_ticks, num_rows, num_phases, num_accounts)
     *starts, end = _starts(shapes)
-    books = np.zeros((num_books, end), np.int64)
+    books = allocate_books(num_books, end)
     _, _, _, phases_at, accounts_at, levels_at, occupied_at, index_at = starts
     num_words = shapes[6][1]
     books[:, [t.NUM_SLOTS, t.NUM_TICKS, t.NUM_ROWS]] = num_orders, num_ticks, num_rows
@@ -157,6 +159,13 @@ def empty_books(
     return books
 
 
+def allocate_books(num_books: int, num_columns: int) -> np.ndarray:
+    """Zeros int64[num_books, num_columns] that begin on a cache line, so that no slot lies across two."""
+    memory = np.zeros(num_books * num_columns + CACHE_LINE, np.int64)
+    start = -memory.ctypes.data // memory.itemsize % CACHE_LINE
+    return memory[start : start + num_books * num_columns].reshape(num_books, num_columns)
+
+
 def _shapes(num_slots, num_ticks, num_rows, num_phases, num_accounts) -> list[tuple[int, ...]]:
     return [
         (t.NUM_HEADER_COLUMNS,),
@@ -174,7 +183,7 @@ def _starts(shapes: list[tuple[int, ...]]) -> list[int]:
     """Where each section begins, and where the last one ends (on a whole cache line)."""
     sizes = [int(np.prod(shape)) for shape in shapes[2:]]
     starts = [0, t.RULES, *(ORDERS + sum(sizes[:n]) for n in range(len(sizes) + 1))]
-    starts[-1] = -(-starts[-1] // 8) * 8
+    starts[-1] = -(-starts[-1] // CACHE_LINE) * CACHE_LINE
     return starts
 
 
@@ -184,7 +193,9 @@ class Queues(NamedTuple):
     add: Callable  # (book, side, price, size, order_id, owner): join the queue of a price of the ladder
     park: Callable  # (book, side, price, size, order_id, owner): join the orders held aside
     reduce: Callable  # (book, slot, amount): take some of an order; it leaves when nothing is left
+    home: Callable  # (book, order_id) -> where in the book the search for an id begins
     find: Callable  # (book, order_id) -> the slot of a live order, or NO_SLOT
+    find_owned: Callable  # (book, order_id, owner) -> (outcome, slot): ACCEPTED, UNKNOWN_ID or NOT_OWNER
     in_ladder: Callable  # (book, price) -> whether the ladder holds the price
     first: Callable  # (book, side, price) -> the oldest order at a price of the ladder, or NO_SLOT
     last: Callable  # (book, side, price) -> the newest
@@ -197,8 +208,15 @@ def make_queues(jit: Callable, accounts: Accounts) -> Queues:
     """Compile the functions of one book with `jit`; `accounts` are told what orders hold."""
     lesser, greater = make_extrema(jit)
     lowest_from, highest_from, flip = make_bits(jit)
-    find, insert, erase = make_ids(jit)
+    home, find, insert, erase = make_ids(jit)
     hold, release = accounts.hold, accounts.release
+
+    @jit
+    def find_owned(book, order_id, owner):
+        slot = find(book, order_id)
+        if slot == NO_SLOT:
+            return t.UNKNOWN_ID, slot
+        return t.ACCEPTED if book[slot + OWNER] == owner else t.NOT_OWNER, slot
 
     @jit
     def level_at(book, side, price):
@@ -345,4 +363,6 @@ def make_queues(jit: Callable, accounts: Accounts) -> Queues:
         book[FREE_SLOT] = slot
         book[LIVE_ORDERS] -= 1
 
-    return Queues(add, park, reduce, find, in_ladder, first, last, level_size, next_price, previous_price)
+    return Queues(
+        add, park, reduce, home, find, find_owned, in_ladder, first, last, level_size, next_price, previous_price
+    )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from mars_lmm.market.book import allocate_books
 from mars_lmm.market.kernels import STOP_AT_REJECTION, STOP_WHEN_CRAMPED
 from mars_lmm.market.lockstep import ADVANCE, KERNELS, STEP, Lockstep, take_snapshots
 from mars_lmm.market.rejections import MarketError
@@ -170,7 +171,9 @@ class Exchange:
 
     def fork(self, n: int) -> Self:
         """A new exchange with n copies of every book: those of book b are b * n to b * n + n - 1."""
-        return self._like(np.repeat(self.books, n, axis=0))
+        books = allocate_books(n * self.num_books, self.books.shape[1])
+        books.reshape(self.num_books, n, -1)[:] = self.books[:, None]
+        return self._like(books)
 
     def copy(self) -> Self:
         """A new exchange with the same books, on its own from here on."""

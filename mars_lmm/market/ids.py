@@ -19,6 +19,7 @@ LOW_31_BITS = 2**31 - 1
 class Ids(NamedTuple):
     """The compiled functions of the id table."""
 
+    home: Callable  # (book, order_id) -> where in the book the search for an id begins
     find: Callable  # (book, order_id) -> slot, or -1
     insert: Callable  # (book, order_id, slot); the id must not be there
     erase: Callable  # (book, order_id); the id must be there
@@ -28,13 +29,17 @@ def make_ids(jit: Callable) -> Ids:
     """Compile the id table's functions with `jit`."""
 
     @jit
-    def home(order_id, mask):
+    def home_row(order_id, mask):
         return ((((order_id ^ (order_id >> 31)) & LOW_31_BITS) * GOLDEN) >> 15) & mask
+
+    @jit
+    def home(book, order_id):
+        return book[INDEX_AT] + 2 * home_row(order_id, book[NUM_ROWS] - 1)
 
     @jit
     def find(book, order_id):
         table, mask = book[INDEX_AT], book[NUM_ROWS] - 1
-        row = home(order_id, mask)
+        row = home_row(order_id, mask)
         while book[table + 2 * row + 1] >= 0 and book[table + 2 * row] != order_id:
             row = (row + 1) & mask
         return book[table + 2 * row + 1]
@@ -42,7 +47,7 @@ def make_ids(jit: Callable) -> Ids:
     @jit
     def insert(book, order_id, slot):
         table, mask = book[INDEX_AT], book[NUM_ROWS] - 1
-        row = home(order_id, mask)
+        row = home_row(order_id, mask)
         while book[table + 2 * row + 1] >= 0:
             row = (row + 1) & mask
         book[table + 2 * row] = order_id
@@ -51,17 +56,17 @@ def make_ids(jit: Callable) -> Ids:
     @jit
     def erase(book, order_id):
         table, mask = book[INDEX_AT], book[NUM_ROWS] - 1
-        hole = home(order_id, mask)
+        hole = home_row(order_id, mask)
         while book[table + 2 * hole] != order_id or book[table + 2 * hole + 1] < 0:
             hole = (hole + 1) & mask
         row = (hole + 1) & mask
         while book[table + 2 * row + 1] >= 0:
             # A row may move back into the hole unless that would put it ahead of its home.
-            if ((row - home(book[table + 2 * row], mask)) & mask) >= ((row - hole) & mask):
+            if ((row - home_row(book[table + 2 * row], mask)) & mask) >= ((row - hole) & mask):
                 book[table + 2 * hole] = book[table + 2 * row]
                 book[table + 2 * hole + 1] = book[table + 2 * row + 1]
                 hole = row
             row = (row + 1) & mask
         book[table + 2 * hole + 1] = -1
 
-    return Ids(find, insert, erase)
+    return Ids(home, find, insert, erase)

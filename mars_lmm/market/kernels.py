@@ -66,21 +66,14 @@ def make_kernels(jit: Callable, venue: Venue) -> Kernels:
         return names_level and allowed and 0 <= price <= MAX_PRICE and not in_ladder(book, price)
 
     @jit
+    def send(book, order, time, queue_rule, report, trades):
+        kind, side, price, size = order[KIND], order[SIDE], order[PRICE], order[SIZE]
+        submit(book, kind, side, price, size, order[ORDER_ID], order[OWNER], time, queue_rule, report, trades)
+
+    @jit
     def step(books, b, orders, times, queue_rule, reports, snapshots, trades, num_trades):
-        book, order = books[b], orders[b]
-        submit(
-            book,
-            order[KIND],
-            order[SIDE],
-            order[PRICE],
-            order[SIZE],
-            order[ORDER_ID],
-            order[OWNER],
-            times[b],
-            queue_rule,
-            reports[b],
-            trades[b],
-        )
+        book = books[b]
+        send(book, orders[b], times[b], queue_rule, reports[b], trades[b])
         num_trades[b] = book[TRADE_ROWS]
         refresh(book, snapshots[b])
 
@@ -95,19 +88,7 @@ def make_kernels(jit: Callable, venue: Venue) -> Kernels:
             if stops & STOP_WHEN_CRAMPED and cramped(book, order[KIND], order[PRICE]):
                 stopped_at = i
                 break
-            submit(
-                book,
-                order[KIND],
-                order[SIDE],
-                order[PRICE],
-                order[SIZE],
-                order[ORDER_ID],
-                order[OWNER],
-                times[b, i],
-                queue_rule,
-                report,
-                trades[b, num_trades[b] :],
-            )
+            send(book, order, times[b, i], queue_rule, report, trades[b, num_trades[b] :])
             num_trades[b] += book[TRADE_ROWS]
             if snapshots.shape[1] > 0:
                 refresh(book, levels)

@@ -12,12 +12,12 @@ from mars_lmm.market.kernels import make_kernels
 from mars_lmm.market.prefetch import prefetch
 from mars_lmm.market.types import BUY, CANCEL, FREE_SLOT, KIND, LEVELS_AT, ORDER_ID, PRICE, SELL, SIDE
 
-KERNELS = make_kernels(kept_njit("market"), VENUE)
+KERNELS = make_kernels(kept_njit("market", _nrt=False), VENUE)
 
-# So many books ahead, memory is asked for: fewer, and it comes too late; more, and it pushes out what waits there.
+# So many books ahead, memory is asked for: fewer, and it comes too late; more, and it is pushed out before its use.
 AHEAD = 3
 
-_find, _snapshot = VENUE.queues.find, VENUE.matching.snapshot
+_home, _find, _snapshot = VENUE.queues.home, VENUE.queues.find, VENUE.matching.snapshot
 
 
 class Lockstep(NamedTuple):
@@ -30,7 +30,7 @@ class Lockstep(NamedTuple):
 def make_lockstep(name: str, kernel: Callable, look_ahead: Callable) -> Lockstep:
     """Compile `kernel(books, b, *arguments)` for many books; `look_ahead` gets the arguments of a book to come."""
 
-    @kept_njit("market", name=name)
+    @kept_njit("market", name=name, _nrt=False)
     def part(low, high, books, *arguments):
         for b in range(low, high):
             if b + AHEAD < high:
@@ -45,8 +45,11 @@ def make_lockstep(name: str, kernel: Callable, look_ahead: Callable) -> Lockstep
     return Lockstep(part, shared)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, _nrt=False)
 def _fetch_for_order(books, b, orders, times, queue_rule, reports, snapshots, trades, num_trades):
+    """Fetch what the order of a book will touch; the row of its id's slot comes one stage earlier."""
+    if b + AHEAD < len(books):
+        prefetch(books[b + AHEAD], _home(books[b + AHEAD], orders[b + AHEAD, ORDER_ID]))
     book, order = books[b], orders[b]
     if order[KIND] == CANCEL:
         prefetch(book, _find(book, order[ORDER_ID]))
@@ -55,7 +58,7 @@ def _fetch_for_order(books, b, orders, times, queue_rule, reports, snapshots, tr
         prefetch(book, book[LEVELS_AT + order[SIDE]] + order[PRICE] * NUM_LEVEL_COLUMNS)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, _nrt=False)
 def _fetch_nothing(books, b, times, snapshots, trades, num_trades):
     pass
 

@@ -37,7 +37,6 @@ from mars_lmm.market.types import (
     MAX_SIZE,
     NO_LIQUIDITY,
     NO_PRICE,
-    NOT_OWNER,
     NOTHING_TO_CANCEL,
     NUM_FILLS,
     NUM_REPORT_COLUMNS,
@@ -58,7 +57,6 @@ from mars_lmm.market.types import (
     SIZE,
     TRADE_ROWS,
     UNFILLABLE,
-    UNKNOWN_ID,
     WOULD_TRADE,
 )
 
@@ -105,7 +103,8 @@ def make_matching(jit: Callable) -> Matching:
 def compose_matching(jit: Callable, queues: Queues, trading: Trading) -> Matching:
     """Compile the matching core with `jit` over compiled queues and continuous trading."""
     lesser, greater = make_extrema(jit)
-    add, reduce, find, in_ladder = queues.add, queues.reduce, queues.find, queues.in_ladder
+    add, reduce, in_ladder = queues.add, queues.reduce, queues.in_ladder
+    find, find_owned = queues.find, queues.find_owned
     first, last, level_size = queues.first, queues.last, queues.level_size
     next_price, previous_price = queues.next_price, queues.previous_price
     match, crosses, fillable, nth_price = trading.match, trading.crosses, trading.fillable, trading.nth_price
@@ -226,11 +225,9 @@ def compose_matching(jit: Callable, queues: Queues, trading: Trading) -> Matchin
     def cancel(book, size, order_id, owner, report):
         if size < 0:
             return BAD_SIZE
-        slot = find(book, order_id)
-        if slot == NO_SLOT:
-            return UNKNOWN_ID
-        if book[slot + OWNER] != owner:
-            return NOT_OWNER
+        outcome, slot = find_owned(book, order_id, owner)
+        if outcome != ACCEPTED:
+            return outcome
         live = book[slot + SIZE]
         amount = size if 0 < size < live else live
         report[CANCELLED] = amount
@@ -242,11 +239,9 @@ def compose_matching(jit: Callable, queues: Queues, trading: Trading) -> Matchin
     def replace(book, price, size, order_id, owner, trades_now, report, trades):
         if size <= 0 or size > MAX_SIZE:
             return BAD_SIZE
-        slot = find(book, order_id)
-        if slot == NO_SLOT:
-            return UNKNOWN_ID
-        if book[slot + OWNER] != owner:
-            return NOT_OWNER
+        outcome, slot = find_owned(book, order_id, owner)
+        if outcome != ACCEPTED:
+            return outcome
         if book[slot + KIND] != RESTS:
             return KIND_NOT_TAKEN
         if not in_ladder(book, price):

@@ -123,29 +123,32 @@ NUM_TRADE_COLUMNS = 7
 
 # A book is one row of memory, int64[N]: the columns below, its rules, and sections whose places the columns tell
 # (`mars_lmm.market.book`). Two columns a side: `BEST_PRICE + side`.
-BASE_PRICE = 0  # the ladder's lowest price
-BEST_PRICE = 1  # NO_PRICE while the side is empty
-NUM_LEVELS = 3  # occupied prices of the side
-LIVE_ORDERS = 5  # resting and parked
-FREE_SLOT = 6  # head of the list of free order slots
-OPEN_PRICE = 7  # price of the first trade; 0 before it
-LAST_PRICE = 8  # price of the last trade; 0 before the first
-VOLUME = 9  # size traded
-NUM_TRADES = 10
-TRADES_DROPPED = 11  # trades that found no row in `trades`; they happened all the same
-TRADE_ROWS = 12  # rows of `trades` that the last call used
-CHANGED = 13  # the best price whose volume changed since the last refresh of a snapshot, a side
-NUM_PARKED, FIRST_PARKED, LAST_PARKED = 15, 16, 17  # the orders held aside, oldest first
-CLOCK = 18  # time of the last message
-PHASE = 19  # row of the session's schedule
-HALTED_UNTIL = 20  # 0 while trading; FOREVER when only RESUME ends the halt
-NUM_HALTS = 21  # volatility interruptions of the day
-REFERENCE_PRICE = 22  # volatility interruptions: the mean price of the last whole window; 0 before it
-WINDOW_START, WINDOW_SUM, WINDOW_COUNT = 23, 24, 25  # and of the window under way
-NUM_SLOTS, NUM_TICKS, NUM_ROWS, NUM_PHASES, NUM_ACCOUNTS = 26, 27, 28, 29, 30  # the sections' sizes
-LEVELS_AT = 31  # where the level of price 0 would be, a side
-OCCUPIED_AT = 33  # where the bitmap begins, a side
-INDEX_AT, PHASES_AT, ACCOUNTS_AT = 35, 36, 37
+OPEN_PRICE = 0  # price of the first trade; 0 before it
+LAST_PRICE = 1  # price of the last trade; 0 before the first
+VOLUME = 2  # size traded
+NUM_TRADES = 3
+TRADES_DROPPED = 4  # trades that found no row in `trades`; they happened all the same
+NUM_PARKED, FIRST_PARKED, LAST_PARKED = 5, 6, 7  # the orders held aside, oldest first
+CLOCK = 8  # time of the last message
+PHASE = 9  # row of the session's schedule
+HALTED_UNTIL = 10  # 0 while trading; FOREVER when only RESUME ends the halt
+NUM_HALTS = 11  # volatility interruptions of the day
+REFERENCE_PRICE = 12  # volatility interruptions: the mean price of the last whole window; 0 before it
+WINDOW_START, WINDOW_SUM, WINDOW_COUNT = 13, 14, 15  # and of the window under way
+NUM_SLOTS, NUM_PHASES = 16, 17  # sizes of sections
+PHASES_AT, ACCOUNTS_AT = 18, 19  # where sections begin
+# From here to ACCEPTED's count is what every order touches: neighbours in memory, for the sake of speed.
+NUM_TICKS, NUM_ROWS, NUM_ACCOUNTS = 20, 21, 22
+LEVELS_AT = 23  # where the level of price 0 would be, a side
+OCCUPIED_AT = 25  # where the bitmap begins, a side
+INDEX_AT = 27
+BASE_PRICE = 28  # the ladder's lowest price
+BEST_PRICE = 29  # NO_PRICE while the side is empty
+NUM_LEVELS = 31  # occupied prices of the side
+LIVE_ORDERS = 33  # resting and parked
+FREE_SLOT = 34  # head of the list of free order slots
+TRADE_ROWS = 35  # rows of `trades` that the last call used
+CHANGED = 36  # the best price whose volume changed since the last refresh of a snapshot, a side
 OUTCOME_COUNTS = 38  # orders by outcome: `OUTCOME_COUNTS + outcome`
 NUM_HEADER_COLUMNS = OUTCOME_COUNTS + len(OUTCOMES)
 

@@ -43,7 +43,8 @@ def make_venue(jit: Callable) -> Venue:
     matching = compose_matching(jit, queues, trading)
     equilibrium, uncross = make_auction(jit, queues, trading)
     check_form, check_rules, check_account, in_cage = make_admission(jit, accounts, queues, trading)
-    find, in_ladder, park, reduce, add = queues.find, queues.in_ladder, queues.park, queues.reduce, queues.add
+    find, find_owned, in_ladder = queues.find, queues.find_owned, queues.in_ladder
+    park, reduce, add = queues.park, queues.reduce, queues.add
     carry_out, collect, clear, close = matching.carry_out, matching.collect, matching.clear, matching.close
     match = trading.match
 
@@ -217,9 +218,8 @@ def make_venue(jit: Callable) -> Venue:
         if book[t.NUM_ACCOUNTS] > 0 and kind != t.CANCEL and kind != t.CANCEL_AT:
             outcome = check_form(kind, side, size)
             # What is wrong with the order to replace, the matching core says.
-            slot = find(book, order_id) if kind == t.REPLACE else NO_SLOT
-            owns = slot != NO_SLOT and book[slot + t.OWNER] == owner
-            if outcome == t.ACCEPTED and (kind != t.REPLACE or owns):
+            replaceable = kind != t.REPLACE or find_owned(book, order_id, owner)[0] == t.ACCEPTED
+            if outcome == t.ACCEPTED and replaceable:
                 outcome = check_account(book, kind, side, price, size, order_id, owner)
         if outcome == t.ACCEPTED:
             outcome = carry_out(book, kind, side, price, size, order_id, owner, queue_rule, report, trades)

@@ -26,6 +26,7 @@ from mars_lmm.market.types import (
     CANCEL,
     CANCEL_AT,
     CASH,
+    CHANGED,
     FIRST_PARKED,
     FOK,
     IOC,
@@ -56,6 +57,7 @@ from mars_lmm.market.types import (
     SELLABLE,
     SIDE,
     SIZE,
+    TRADE_ROWS,
     TRADES_DROPPED,
     VOLUME,
 )
@@ -159,3 +161,10 @@ def random_stream(seed, num, num_ticks, base_price, num_ids=200, owners=2):
     price = base_price + rng.normal(num_ticks / 2, num_ticks / 6, num).astype(np.int64)
     size = rng.integers(0, 12, num)
     return np.stack([kind, side, price, size, rng.integers(0, num_ids, num), rng.integers(0, owners, num)], 1)
+
+
+def without_notes(books: np.ndarray) -> np.ndarray:
+    """The books but for what tells of the last call and the last snapshot, not of the market."""
+    books = books.copy()
+    books[:, [TRADE_ROWS, CHANGED + SELL, CHANGED + BUY]] = 0
+    return books

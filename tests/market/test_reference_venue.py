@@ -515,7 +515,7 @@ def test_a_volatile_trade_halts_twice_a_day_at_most():
     assert trade(90, 14) == 24
     book.advance(24)
     assert trade(60, 25) == 0
-    assert book.num_halts == 2
+    assert book.volatility.num_halts == 2
 
 
 def test_a_halt_ends_at_the_latest_time_and_none_begins_then():
@@ -535,7 +535,8 @@ def test_a_rolling_reference_is_the_mean_of_the_last_whole_window():
     def trade(price, time):
         book.submit(LIMIT, SELL, price, 1, 1, 0, time)
         book.submit(LIMIT, BUY, price, 1, 2, 0, time)
-        return book.reference_price, book.window_start, book.window_sum, book.window_count, book.halted_until
+        seen = book.volatility
+        return seen.reference_price, seen.window_start, seen.window_sum, seen.window_count, book.halted_until
 
     assert trade(100, 1) == (0, 0, 100, 1, 0)
     assert trade(131, 9) == (0, 0, 231, 2, 0)  # no reference yet

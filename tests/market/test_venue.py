@@ -18,13 +18,13 @@ PRESETS = ("bare", "crypto_spot", "nasdaq", "sse_main", "sse_star", "szse_chinex
 
 
 def check_same(exchange, venue):
-    book, parts = exchange.books[0], sections(exchange.books)
+    book, parts, volatility = exchange.books[0], sections(exchange.books), venue.volatility
     shown = {
         t.OPEN_PRICE: venue.open_price, t.LAST_PRICE: venue.last_price, t.VOLUME: venue.volume,
         t.NUM_TRADES: venue.num_trades, t.CLOCK: venue.clock, t.PHASE: venue.phase,
-        t.HALTED_UNTIL: venue.halted_until, t.NUM_HALTS: venue.num_halts,
-        t.REFERENCE_PRICE: venue.reference_price, t.WINDOW_START: venue.window_start,
-        t.WINDOW_SUM: venue.window_sum, t.WINDOW_COUNT: venue.window_count, t.NUM_PARKED: venue.num_parked,
+        t.HALTED_UNTIL: venue.halted_until, t.NUM_HALTS: volatility.num_halts,
+        t.REFERENCE_PRICE: volatility.reference_price, t.WINDOW_START: volatility.window_start,
+        t.WINDOW_SUM: volatility.window_sum, t.WINDOW_COUNT: volatility.window_count, t.NUM_PARKED: venue.num_parked,
     }  # fmt: skip
     assert {column: int(book[column]) for column in shown} == shown
     counts = book[t.OUTCOME_COUNTS : t.OUTCOME_COUNTS + len(t.OUTCOMES)].tolist()

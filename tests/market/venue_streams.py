@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mars_lmm.market.reference_venue import MARKET_KINDS, PRICED_KINDS, ReferenceVenue
+from mars_lmm.market.reference_admission import MARKET_KINDS, PRICED_KINDS
+from mars_lmm.market.reference_venue import ReferenceVenue
 from mars_lmm.market.types import (
     AUCTION_AT_ORDERS,
     AUCTION_TIE,
@@ -254,7 +255,7 @@ class StreamMaker:
         if owner >= len(venue.ledger) > 0:
             owner = BACKGROUND
         size = self._size(side, owner)
-        if venue.has_account(owner) and rng.random() < 0.93:
+        if venue.ledger.has_account(owner) and rng.random() < 0.93:
             size, owner = self._affordable(side, price if price > 0 else self._anchor(side), size, owner)
         order_id = rng.randrange(self.num_ids)
         for _ in range(4):
@@ -297,7 +298,7 @@ class StreamMaker:
 
     def _size(self, side, owner):
         rng, rules = self.rng, self.venue.rules
-        if side == SELL and rules[ODD_LOT_SELLS] and self.venue.has_account(owner) and rng.random() < 0.1:
+        if side == SELL and rules[ODD_LOT_SELLS] and self.venue.ledger.has_account(owner) and rng.random() < 0.1:
             account = self.venue.ledger[owner]
             return max(account[SELLABLE] - account[RESERVED_SIZE], 1)
         largest = 20 if rng.random() < 0.2 else 5
