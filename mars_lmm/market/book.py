@@ -196,6 +196,7 @@ class Queues(NamedTuple):
     home: Callable  # (book, order_id) -> where in the book the search for an id begins
     find: Callable  # (book, order_id) -> the slot of a live order, or NO_SLOT
     find_owned: Callable  # (book, order_id, owner) -> (outcome, slot): ACCEPTED, UNKNOWN_ID or NOT_OWNER
+    level_at: Callable  # (book, side, price) -> where in the book the level of a price of the ladder is
     in_ladder: Callable  # (book, price) -> whether the ladder holds the price
     first: Callable  # (book, side, price) -> the oldest order at a price of the ladder, or NO_SLOT
     last: Callable  # (book, side, price) -> the newest
@@ -363,6 +364,5 @@ def make_queues(jit: Callable, accounts: Accounts) -> Queues:
         book[FREE_SLOT] = slot
         book[LIVE_ORDERS] -= 1
 
-    return Queues(
-        add, park, reduce, home, find, find_owned, in_ladder, first, last, level_size, next_price, previous_price
-    )
+    places = (first, last, level_size, next_price, previous_price)
+    return Queues(add, park, reduce, home, find, find_owned, level_at, in_ladder, *places)

@@ -10,7 +10,7 @@ from mars_lmm.market.auction import make_auction
 from mars_lmm.market.book import NEXT, NO_SLOT, Queues, make_queues
 from mars_lmm.market.extrema import make_extrema
 from mars_lmm.market.matching import Matching, compose_matching
-from mars_lmm.market.trading import make_trading
+from mars_lmm.market.trading import Trading, make_trading
 from mars_lmm.market.types import RULES
 
 
@@ -19,8 +19,10 @@ class Venue(NamedTuple):
 
     matching: Matching
     """The matching core that the venue stands on."""
+    trading: Trading
+    """Continuous trading, which the matching core stands on."""
     queues: Queues
-    """The queues that the matching core stands on."""
+    """The queues that continuous trading stands on."""
     submit: Callable
     """(book, kind, side, price, size, order_id, owner, time, queue_rule, report, trades): one message at `time`.
 
@@ -233,4 +235,4 @@ def make_venue(jit: Callable) -> Venue:
         else:
             submit_ruled(book, kind, side, price, size, order_id, owner, time, queue_rule, report, trades)
 
-    return Venue(matching, queues, submit, advance, equilibrium)
+    return Venue(matching, trading, queues, submit, advance, equilibrium)
