@@ -10,7 +10,7 @@ from mars_lmm.market.matching import Matching
 from mars_lmm.market.venue import Venue, make_venue
 
 scalar_njit = partial(numba.njit, nogil=True, no_cfunc_wrapper=True, _nrt=False)
-"""Compile a function that reads and writes arrays but makes none, not even a slice.
+"""Compile a function that reads and writes arrays but makes none but views of them.
 
 Otherwise numba counts references to the arrays that are passed on, and that takes most of the time of a function
 as small as these. Only functions that make arrays need it.

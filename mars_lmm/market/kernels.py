@@ -53,7 +53,7 @@ STOP_AT_REJECTION, STOP_WHEN_CRAMPED = 1, 2
 
 
 def make_kernels(jit: Callable, venue: Venue) -> Kernels:
-    """Compile one book's part in a batch with `jit`, for functions that slice arrays, over a compiled venue."""
+    """Compile one book's part in a batch with `jit`, over a compiled venue."""
     submit, advance_book, in_ladder = venue.submit, venue.advance, venue.queues.in_ladder
     refresh = venue.matching.refresh
 

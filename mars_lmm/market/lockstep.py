@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numba
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.market.cpu import VENUE
+from mars_lmm.market.cpu import VENUE, scalar_njit
 from mars_lmm.market.kernels import make_kernels
 from mars_lmm.market.read_ahead import read_ahead
 
@@ -39,7 +39,7 @@ def make_lockstep(name: str, kernel: Callable, prepare: Callable) -> Lockstep:
     return Lockstep(part, shared)
 
 
-@numba.njit(nogil=True, _nrt=False)
+@scalar_njit
 def _nothing(high, books, b, times, snapshots, trades, num_trades):
     pass
 

@@ -4,10 +4,8 @@ In lockstep over many books, nothing of a book is in the CPU's caches when its t
 the next one is: the id's row its slot, the slot its neighbours. So an order is followed in stages, some books apart.
 """
 
-import numba
-
 from mars_lmm.market.book import NEXT, NO_SLOT, PREVIOUS
-from mars_lmm.market.cpu import VENUE
+from mars_lmm.market.cpu import VENUE, scalar_njit
 from mars_lmm.market.prefetch import prefetch
 from mars_lmm.market.types import BUY, CANCEL, FREE_SLOT, KIND, ORDER_ID, PRICE, SELL, SIDE
 
@@ -18,10 +16,8 @@ _find, _home, _first, _last = VENUE.queues.find, VENUE.queues.home, VENUE.queues
 _in_ladder, _level_at = VENUE.queues.in_ladder, VENUE.queues.level_at
 _best, _crosses = VENUE.matching.best, VENUE.trading.crosses
 
-_jit = numba.njit(nogil=True, _nrt=False)
 
-
-@_jit
+@scalar_njit
 def read_ahead(high, books, b, orders, times, queue_rule, reports, snapshots, trades, num_trades):
     """Fetch for books behind `b` and before `high`; the arguments behind `high` are those of `Kernels.step`."""
     if b + FIRST < high:
@@ -32,7 +28,7 @@ def read_ahead(high, books, b, orders, times, queue_rule, reports, snapshots, tr
         _fetch_neighbours(books[b + THIRD], orders[b + THIRD])
 
 
-@_jit
+@scalar_njit
 def _fetch_places(book, order):
     """The slot of an order to cancel, or the slot and the level of a new one."""
     side = order[SIDE]
@@ -43,7 +39,7 @@ def _fetch_places(book, order):
         prefetch(book, _level_at(book, side, order[PRICE]))
 
 
-@_jit
+@scalar_njit
 def _fetch_neighbours(book, order):
     """What stands beside the order in its queue, or what it will trade with."""
     side, price = order[SIDE], order[PRICE]
