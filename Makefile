@@ -55,4 +55,4 @@ gpu-check:  ## For whoever has a CUDA device: the exchange and rollouts on the c
 	$(GPU_PYTHON) -m pytest -m gpu tests/simulation/test_engine.py tests/training/test_order_module.py
 
 clean:  ## Remove everything that was made
-	rm -rf $(VENV) outputs prepared build *.egg-info
+	rm -rf $(VENV) outputs prepared build *.egg-info mars_lmm/__pycache__

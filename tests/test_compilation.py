@@ -1,5 +1,9 @@
 """Compiled code is found again while nothing that it is made of has changed, and only then."""
 
+import subprocess
+import sys
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -24,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def call(amount, numbers):
-    """What a new process would do: compile or find, and call; whether it was found."""
+    """Compile or find, and call; the result, and whether it was found."""
     add = make_adder(amount)
     result = add(numbers)
     return result, sum(add.stats.cache_hits.values()) == 1
@@ -40,24 +44,48 @@ def test_code_is_kept_for_each_signature_and_name(folder):
 def test_other_sources_replace_it(folder, monkeypatch):
     call(1, np.arange(3))
     before = set(folder.iterdir())
-    monkeypatch.setattr(compilation, "_fingerprint", lambda packages: "of other sources")
+    monkeypatch.setattr(compilation, "_fingerprint", lambda *_: "of other sources")
     assert call(1, np.arange(3)) == (4, False)
     assert call(1, np.arange(3)) == (4, True)
     assert len(list(folder.iterdir())) == 1
     assert not before & set(folder.iterdir())
 
 
-def test_the_fingerprint_is_of_contents(tmp_path, monkeypatch):
-    monkeypatch.setattr(compilation, "_PACKAGE", tmp_path)
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of one module, deep inside, and its fingerprint at any time."""
     (tmp_path / "market" / "deep").mkdir(parents=True)
-    seen = set()
-    for text in ("a = 1\n", "a = 2\n"):
-        (tmp_path / "market" / "deep" / "module.py").write_text(text)
-        seen.add(compilation._fingerprint.__wrapped__(("market",)))
-    assert len(seen) == 2
+    monkeypatch.setattr(compilation, "_PACKAGE", tmp_path)
+    module = tmp_path / "market" / "deep" / "module.py"
+    module.write_text("a = 1\n")
+    return module, lambda: compilation._fingerprint.__wrapped__(("market",), str(module))
 
 
-def test_a_package_that_is_not_there(tmp_path):
+def test_the_fingerprint_is_of_contents(package, monkeypatch):
+    monkeypatch.setattr(compilation, "_STARTED", 2**62)
+    module, fingerprint = package
+    before = fingerprint()
+    module.touch()
+    assert fingerprint() == before is not None
+    module.write_text("a = 2\n")
+    assert fingerprint() != before
+
+
+def test_sources_edited_since_the_start_are_not_what_was_imported(package, monkeypatch):
+    monkeypatch.setattr(compilation, "_STARTED", package[0].stat().st_mtime_ns - 1)
+    assert package[1]() is None
+
+
+def test_damaged_code_is_compiled_again(folder):
+    call(1, np.arange(3))
+    (file,) = folder.iterdir()
+    for damaged in (b"", file.read_bytes()[:-9], b"0" * 16 + b"\n" + b"x"):
+        file.write_bytes(damaged)
+        assert call(1, np.arange(3)) == (4, False)
+        assert call(1, np.arange(3)) == (4, True)
+
+
+def test_a_package_that_is_not_there():
     with pytest.raises(ValueError, match="no package 'markets'"):
         kept_njit("markets")(lambda: 0)
 
@@ -67,3 +95,22 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
     assert call(1, np.arange(3)) == (4, False)
     assert call(1, np.arange(3)) == (4, False)
+
+
+SCRIPT = """
+import numpy as np
+from mars_lmm.market.book import empty_books
+from mars_lmm.market.exchange import Exchange
+from mars_lmm.market.lockstep import STEP
+
+for threads in (1, 2):
+    exchange = Exchange(empty_books(3, 8, 8, 100), num_threads=threads)
+    reports = exchange.step(np.array([(0, 1, 104, 5, 7, 0)] * 3))
+    assert reports[:, 2].tolist() == [5, 5, 5], reports
+print(*(len(kernel.stats.cache_misses) for kernel in STEP))
+"""
+
+
+def test_the_next_process_finds_the_exchange(folder):
+    run = partial(subprocess.run, [sys.executable, "-c", SCRIPT], check=True, capture_output=True)
+    assert [run().stdout for _ in range(2)] == [b"1 1\n", b"0 0\n"]

@@ -28,10 +28,12 @@ from mars_lmm.market.types import (
     NUM_ORDER_COLUMNS,
     NUM_REPORT_COLUMNS,
     NUM_TRADE_COLUMNS,
+    NUM_TRADES,
     OLDEST_FIRST,
     ORDER_ID,
     SELL,
     SIZE,
+    VOLUME,
 )
 
 LIVE = 1000
@@ -60,6 +62,8 @@ def run(args: argparse.Namespace) -> dict:
     """Measure, check that both sides agree, and return the figures."""
     if args.books < 1 or args.messages < args.books:
         raise SystemExit("--books must be at least 1 and --messages at least one a book")
+    if args.threads is not None and args.threads < 1:
+        raise SystemExit("--threads must be at least 1")
     steps = args.messages // args.books
     threads = min(args.threads or len(os.sched_getaffinity(0)), args.books)
     _say(f"generating {args.books} x {steps} messages")
@@ -69,16 +73,16 @@ def run(args: argparse.Namespace) -> dict:
 
     _say("checking the first messages against the reference")
     checked = min(steps, REFERENCE_MESSAGES)
-    check_agreement(exchange.copy(), opening[0], messages[0, :checked])
+    check_agreement(Exchange(exchange.books[:1].copy()), opening[0], messages[0, :checked])
 
     _say("timing")
-    one_book = _time_one_book(args.messages)
+    one_book_seconds, timed = _time_one_book(args.messages)
+    seconds = one_book_seconds
     if args.device == "cuda":
-        seconds = _time_cuda(exchange, messages)
+        seconds, timed = _time_cuda(exchange, messages)
     elif args.books > 1:
-        seconds = _time_lockstep(exchange, messages)
-    else:
-        seconds = one_book
+        seconds, timed = _time_lockstep(exchange, messages)
+    check_same(exchange, messages, timed)
     compared = -(-REFERENCE_MESSAGES // steps)  # books
     reference_seconds, reference_messages = _time_reference(opening[:compared], messages[:compared, :checked])
     rate, reference_rate = args.books * steps / seconds, reference_messages / reference_seconds
@@ -86,15 +90,15 @@ def run(args: argparse.Namespace) -> dict:
         "messages_per_second": round(rate),
         "reference_messages_per_second": round(reference_rate),
         "ratio": round(rate / reference_rate, 2),
-        "one_book_messages_per_second": round(args.messages / one_book),
+        "one_book_messages_per_second": round(args.messages / one_book_seconds),
         "books": args.books,
         "device": args.device,
-        "threads": threads,
+        "threads": threads if args.device == "cpu" else None,
         "microseconds_per_step": round(1e6 * seconds / steps, 2),
         "messages": args.books * steps,
         "reference_messages": reference_messages,
         "depth": DEPTH,
-        "live_orders": round(exchange.books[:, LIVE_ORDERS].mean()),
+        "live_orders": round(timed.books[:, LIVE_ORDERS].mean()),
     }
 
 
@@ -158,12 +162,22 @@ def check_agreement(exchange: Exchange, opening: np.ndarray, messages: np.ndarra
     assert [tuple(trade) for trade in stream.trades.tolist()] == trades, "trades differ"
 
 
-def _time_one_book(num: int) -> float:
+def check_same(exchange: Exchange, messages: np.ndarray, timed: Exchange):
+    """Assert that the timed books are what the messages make of the exchange's, book by book."""
+    expected = exchange.copy()
+    expected.run_all(messages)
+    figures = [VOLUME, NUM_TRADES, LIVE_ORDERS]
+    assert np.array_equal(timed.books[:, figures], expected.books[:, figures]), "volumes differ"
+    assert np.array_equal(timed.outcome_counts, expected.outcome_counts), "outcomes differ"
+    assert np.array_equal(timed.snapshots, expected.snapshots), "snapshots differ"
+
+
+def _time_one_book(num: int) -> tuple[float, Exchange]:
     stream = random_stream(0, LIVE + num)
     return _time_stream(_opened(stream[None, :LIVE], 1), stream[LIVE:])
 
 
-def _time_stream(exchange: Exchange, messages: np.ndarray) -> float:
+def _time_stream(exchange: Exchange, messages: np.ndarray) -> tuple[float, Exchange]:
     def once(exchange):
         for start in range(0, len(messages), CHUNK):
             exchange.run(messages[start : start + CHUNK], snapshots=True)
@@ -171,7 +185,7 @@ def _time_stream(exchange: Exchange, messages: np.ndarray) -> float:
     return _median_seconds(exchange, once)
 
 
-def _time_lockstep(exchange: Exchange, messages: np.ndarray) -> float:
+def _time_lockstep(exchange: Exchange, messages: np.ndarray) -> tuple[float, Exchange]:
     steps = np.ascontiguousarray(messages.swapaxes(0, 1))
     exchange.copy().step(steps[0])  # compiles
 
@@ -182,8 +196,8 @@ def _time_lockstep(exchange: Exchange, messages: np.ndarray) -> float:
     return _median_seconds(exchange, once)
 
 
-def _time_cuda(exchange: Exchange, messages: np.ndarray) -> float:
-    """Steps in one CUDA graph each, over orders that are already on the device."""
+def _time_cuda(exchange: Exchange, messages: np.ndarray) -> tuple[float, Exchange]:
+    """Steps in one CUDA graph each, over orders that are already on the device; timed once, by its own clock."""
     import torch
 
     steps = torch.from_numpy(np.ascontiguousarray(messages.swapaxes(0, 1))).to("cuda")
@@ -201,10 +215,11 @@ def _time_cuda(exchange: Exchange, messages: np.ndarray) -> float:
         graph.replay()
     end.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1000
+    return start.elapsed_time(end) / 1000, device.to("cpu")
 
 
 def _median_seconds(exchange, once):
+    """The seconds, and the exchange as it is afterwards."""
     seconds = []
     for _ in range(REPEATS):
         fresh = exchange.copy()
@@ -212,7 +227,7 @@ def _median_seconds(exchange, once):
         start = perf_counter()
         once(fresh)
         seconds.append(perf_counter() - start)
-    return median(seconds)
+    return median(seconds), fresh
 
 
 def _time_reference(opening: np.ndarray, messages: np.ndarray) -> tuple[float, int]:

@@ -134,7 +134,7 @@ def empty_books(
     num_rows = 1 << (2 * num_orders - 1).bit_length()
     shapes = _shapes(num_orders, num_ticks, num_rows, num_phases, num_accounts)
     *starts, end = _starts(shapes)
-    books = allocate_books(num_books, end)
+    books = _allocate(num_books, end)
     _, _, _, phases_at, accounts_at, levels_at, occupied_at, index_at = starts
     num_words = shapes[6][1]
     books[:, [t.NUM_SLOTS, t.NUM_TICKS, t.NUM_ROWS]] = num_orders, num_ticks, num_rows
@@ -159,8 +159,14 @@ def empty_books(
     return books
 
 
-def allocate_books(num_books: int, num_columns: int) -> np.ndarray:
-    """Zeros int64[num_books, num_columns] that begin on a cache line, so that no slot lies across two."""
+def aligned(books: np.ndarray, copies: int = 1) -> np.ndarray:
+    """Copies of books int64[B, N], `copies` of each, that begin on a cache line, so that no slot lies across two."""
+    placed = _allocate(copies * len(books), books.shape[1])
+    placed.reshape(len(books), copies, -1)[:] = books[:, None]
+    return placed
+
+
+def _allocate(num_books: int, num_columns: int) -> np.ndarray:
     memory = np.zeros(num_books * num_columns + CACHE_LINE, np.int64)
     start = -memory.ctypes.data // memory.itemsize % CACHE_LINE
     return memory[start : start + num_books * num_columns].reshape(num_books, num_columns)

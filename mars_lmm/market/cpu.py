@@ -30,7 +30,6 @@ def _jit(function: Callable) -> Callable:
     return scalar_njit(no_cpython_wrapper=name not in _CALLED, forceinline=name in HOT)(function)
 
 
-# Compiled code is not cached on disk: numba's cache looks at one source file, not at what a function calls,
-# so an edit elsewhere would leave stale code behind.
+# Not kept on disk: these become part of what is, the functions that `kept_njit` compiles.
 VENUE = make_venue(_jit)
 MATCHING = VENUE.matching

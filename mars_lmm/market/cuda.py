@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numba import config, cuda
 
+from mars_lmm.market.book import aligned
 from mars_lmm.market.exchange import Exchange
 from mars_lmm.market.kernels import make_kernels
 from mars_lmm.market.types import (
@@ -164,7 +165,7 @@ class CudaExchange:
     def to(self, device: str | torch.device) -> "Self | Exchange":
         """A new exchange with copies of the books on a device; "cpu" gives an `Exchange`."""
         if str(device) == "cpu":
-            return Exchange(self.books.cpu().numpy().copy(), self.queue_rule, on_reject="count")
+            return Exchange(aligned(self.books.cpu().numpy()), self.queue_rule, on_reject="count")
         return type(self)(self.books, device, self.queue_rule, self.trades.shape[1])
 
     def _like(self, books: torch.Tensor) -> Self:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from mars_lmm.market.book import allocate_books
+from mars_lmm.market.book import aligned
 from mars_lmm.market.kernels import STOP_AT_REJECTION, STOP_WHEN_CRAMPED
 from mars_lmm.market.lockstep import ADVANCE, KERNELS, STEP, Lockstep, take_snapshots
 from mars_lmm.market.rejections import MarketError
@@ -55,7 +55,8 @@ class Exchange:
         books: int64[B, N], from `empty_books` or `open_books`; the exchange changes them in place.
         queue_rule: which end of a price's queue CANCEL_AT takes first, OLDEST_FIRST or NEWEST_FIRST.
         on_reject: "raise" a `MarketError` for a rejected order, or "count" it and go on.
-        num_threads: how many threads share the books.
+        num_threads: how many threads share the books. More than one: not in a process that was forked from one that
+            did so, and not from several Python threads at once unless numba has OpenMP or TBB.
         grows: whether full books, and ladders that miss a price, are enlarged; otherwise their orders are rejected.
 
     Attributes:
@@ -110,11 +111,13 @@ class Exchange:
 
         Raises:
             MarketError: a book rejected its order; the other books have executed theirs.
+            ValueError: the arrays do not fit, or the books would have to grow to a price too far away.
         """
         like, orders = orders, _integers("orders", orders, (self.num_books, NUM_ORDER_COLUMNS))
         times = self._times(times, (self.num_books,))
         for b in range(self.num_books) if self.grows else ():
-            self._grow_for(b, orders[b])
+            while self._grow_for(b, orders[b]):  # an order may need both a slot and a price
+                pass
         reports = np.empty((self.num_books, NUM_REPORT_COLUMNS), np.int64)
         arguments = (orders, times, self.queue_rule, reports, self.snapshots, self.trades, self.num_trades)
         self._each(STEP, *arguments)
@@ -171,9 +174,7 @@ class Exchange:
 
     def fork(self, n: int) -> Self:
         """A new exchange with n copies of every book: those of book b are b * n to b * n + n - 1."""
-        books = allocate_books(n * self.num_books, self.books.shape[1])
-        books.reshape(self.num_books, n, -1)[:] = self.books[:, None]
-        return self._like(books)
+        return self._like(aligned(self.books, n))
 
     def copy(self) -> Self:
         """A new exchange with the same books, on its own from here on."""
@@ -198,7 +199,7 @@ class Exchange:
     def load(cls, path: Path | str, **options: Any) -> Self:
         """The exchange that `save` wrote; `options` are further arguments of the constructor."""
         with np.load(path) as saved:
-            return cls(saved["books"], int(saved["queue_rule"]), **options)
+            return cls(aligned(saved["books"]), int(saved["queue_rule"]), **options)
 
     def _like(self, books: np.ndarray) -> Self:
         return type(self)(books, self.queue_rule, self.on_reject, self.num_threads, self.grows)
@@ -245,6 +246,7 @@ class Exchange:
             return False
         self.books = enlarge(self.books, b, int(order[PRICE]))
         self._allocate_trades()
+        self.num_trades[:] = 0
         return True
 
 

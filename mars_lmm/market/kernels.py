@@ -6,9 +6,12 @@ from typing import NamedTuple
 from mars_lmm.market.book import NO_SLOT
 from mars_lmm.market.types import (
     ACCEPTED,
+    CANCEL,
+    CANCEL_AT,
     DEPTH,
     ENFORCED,
     FREE_SLOT,
+    IDLE,
     KIND,
     LIMIT,
     LIMIT_DOWN,
@@ -59,6 +62,8 @@ def make_kernels(jit: Callable, venue: Venue) -> Kernels:
 
     @jit
     def cramped(book, kind, price):
+        if kind in (CANCEL, CANCEL_AT, IDLE):
+            return False
         if book[FREE_SLOT] == NO_SLOT:
             return True
         names_level = kind in (LIMIT, POST_ONLY, REPLACE)

@@ -1,8 +1,4 @@
-"""Ask the CPU for memory before it is needed.
-
-In lockstep over many books, nothing of a book is in the caches when its turn comes. What its order will touch is known
-in advance, and fetched while the books before it are at work.
-"""
+"""The CPU's instruction to fetch memory before it is needed."""
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -13,7 +9,7 @@ FOR_WRITING, KEEP_IN_ALL_CACHES, DATA = 1, 3, 1  # llvm.prefetch's arguments
 
 @intrinsic
 def prefetch(typingctx, array, index):
-    """Fetch the cache line of element `index` of a one-dimensional array; it may lie outside."""
+    """Fetch the cache line of element `index` of a contiguous one-dimensional array; it may lie outside."""
 
     def generate(context, builder, signature, arguments):
         pointer_type = ir.IntType(8).as_pointer()

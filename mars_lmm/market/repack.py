@@ -4,7 +4,7 @@ import numba
 import numpy as np
 
 from mars_lmm.market import types as t
-from mars_lmm.market.book import NEXT, NO_SLOT, empty_books, sections
+from mars_lmm.market.book import NEXT, NO_SLOT, aligned, empty_books, sections
 from mars_lmm.market.cpu import VENUE
 
 _add, _park, _first, _next_price = VENUE.queues.add, VENUE.queues.park, VENUE.queues.first, VENUE.queues.next_price
@@ -47,7 +47,7 @@ def repack(
     # After the orders, which reserved cash and positions once more.
     target.accounts[:] = source.accounts
     copy[:, _CARRIED] = book[_CARRIED]
-    return np.repeat(copy, num_books, axis=0)
+    return aligned(copy, num_books)
 
 
 def enlarge(books: np.ndarray, b: int, price: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def enlarge(books: np.ndarray, b: int, price: int) -> np.ndarray:
         num_ticks = highest - base + 1
         if num_ticks > MAX_GROWN_TICKS:
             raise ValueError(f"a ladder does not grow to {num_ticks} prices: price {price} is too far from the book")
-    return np.concatenate([repack(book, 1, num_orders, num_ticks, base) for book in books])
+    return aligned(np.concatenate([repack(book, 1, num_orders, num_ticks, base) for book in books]))
 
 
 @numba.njit(nogil=True)

@@ -41,6 +41,30 @@ def test_a_full_book_rejects_with_its_own_reason_and_counts():
     assert exchange.outcome_counts[0, t.BOOK_FULL] == 1
 
 
+def test_an_order_may_need_both_a_slot_and_a_price():
+    exchange = Exchange(empty_books(1, 1, 10, 100), grows=True)
+    for price in (105, 130):
+        assert exchange.step(np.array([(t.LIMIT, t.SELL, price, 5, price, 0)]))[0, t.RESTING] == 5
+    assert queues(exchange.books[0]) == {(t.SELL, price): [(price, 5, 0)] for price in (105, 130)}
+    assert exchange.num_trades.tolist() == [0]
+
+
+def test_what_needs_no_room_does_not_make_books_grow():
+    exchange = Exchange(empty_books(1, 1, 10, 100), grows=True)
+    orders = [(t.LIMIT, t.SELL, 105, 5, 1, 0), (t.IDLE, 0, 0, 0, 0, 0), (t.CANCEL, 0, 0, 2, 1, 0)]
+    exchange.run(np.array(orders))
+    assert exchange.books[0, t.NUM_SLOTS] == 1
+
+
+def test_books_begin_on_cache_lines(tmp_path):
+    exchange = Exchange(empty_books(3, 1, 10, 100), grows=True)
+    exchange.save(tmp_path / "books.npz")
+    loaded = Exchange.load(tmp_path / "books.npz", grows=True)
+    loaded.run(np.array([(t.LIMIT, t.SELL, price, 5, price, 0) for price in (105, 130)]))
+    for books in (exchange.books, exchange.fork(3).books, loaded.books, repack(loaded.books[0], 5, 9, 100)):
+        assert books.ctypes.data % 64 == books.strides[0] % 64 == 0
+
+
 def test_a_price_too_far_away_does_not_make_a_ladder_of_it():
     exchange = Exchange(empty_books(1, 2, 10, 100), grows=True)
     with pytest.raises(ValueError, match="too far from the book"):
