@@ -22,7 +22,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from mars_lmm.config import CONF, EvaluateConfig, SimulateConfig, TrainConfig, build, typed
+from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig, build, typed
+from mars_lmm.paths import CONF
 
 TRAINING_SUMMARY = "training.json"
 

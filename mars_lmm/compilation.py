@@ -76,7 +76,7 @@ class _DiskCache(NullCache):
             checksum, code = self._path(sig, target_context.codegen()).read_bytes().split(b"\n", 1)
         except (OSError, ValueError):
             return None
-        if checksum.decode() != _digest(code):
+        if checksum != _digest(code).encode():
             return None
         target_context.refresh()
         return CompileResult._rebuild(target_context, *pickle.loads(code))

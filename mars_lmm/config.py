@@ -12,7 +12,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mars_lmm.data.config import DataConfig
 from mars_lmm.models.order_model import OrderModelConfig
-from mars_lmm.paths import CONF as CONF
 from mars_lmm.simulation.simulate import RolloutConfig
 from mars_lmm.training.optimizers import OptimConfig
 from mars_lmm.training.schedules import ScheduleConfig

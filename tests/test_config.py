@@ -8,8 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from mars_lmm.config import CONF, EvaluateConfig, SimulateConfig, TrainConfig, build, typed
+from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig, build, typed
 from mars_lmm.models.order_model import OrderModel
+from mars_lmm.paths import CONF
 
 EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
 MODELS = sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))

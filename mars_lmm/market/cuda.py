@@ -9,6 +9,7 @@ from numba import config, cuda
 from mars_lmm.market.book import aligned
 from mars_lmm.market.exchange import Exchange
 from mars_lmm.market.kernels import make_kernels
+from mars_lmm.market.lockstep import take_snapshots
 from mars_lmm.market.types import (
     DEPTH,
     ENFORCED,
@@ -88,13 +89,13 @@ class CudaExchange:
         self.books = torch.as_tensor(books).to(self.device, copy=True)
         num_books = len(self.books)
         self.reports = self._zeros(num_books, NUM_REPORT_COLUMNS)
-        self.snapshots = self._zeros(num_books, 2, DEPTH, 2)
+        snapshots = np.empty((num_books, 2, DEPTH, 2), np.int64)
+        take_snapshots(self.books.cpu().numpy(), snapshots)
+        self.snapshots = torch.from_numpy(snapshots).to(self.device)
         self.trades = self._zeros(num_books, trade_rows, NUM_TRADE_COLUMNS)
         self.num_trades = self._zeros(num_books)
         self._no_times = self._zeros(num_books)
         self._ruled = bool(self.books[:, RULES + ENFORCED].any())
-        host = Exchange(self.books.cpu().numpy())
-        self.snapshots.copy_(torch.from_numpy(host.snapshots))
 
     @property
     def num_books(self) -> int:

@@ -20,7 +20,7 @@ FIRST_SIMULATED_ID = 1 << 48
 NUM_SAMPLE_DRAWS = 4
 NUM_DRAWS = NUM_SAMPLE_DRAWS + NUM_DECODE_DRAWS
 
-_jit = kept_njit("market", "tokenizers", "data", "simulation")
+_jit = kept_njit("market", "tokenizers", "simulation")
 _uniforms = make_uniforms(_jit)
 _step = OBSERVING.step
 _encode = CODING.encode

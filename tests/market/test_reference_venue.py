@@ -1,8 +1,9 @@
-"""The reference book and venue keep the rules: small cases worked by hand, and what holds on any day."""
+"""The reference book and venue keep the rules: orders and admission worked by hand, and what holds on any day."""
 
 from collections import Counter
 
 import pytest
+from reference_cases import outcomes, play, venue
 from venue_streams import random_day, venue_stream
 
 from mars_lmm.market.reference import ReferenceBook, Report, Trade
@@ -10,8 +11,6 @@ from mars_lmm.market.reference_venue import ReferenceVenue
 from mars_lmm.market.types import (
     ACCEPTED,
     ALLOW,
-    AUCTION_AT_ORDERS,
-    AUCTION_TIE,
     BACKGROUND,
     BAD_KIND,
     BAD_LOT,
@@ -23,28 +22,17 @@ from mars_lmm.market.types import (
     CAGE_PARKS,
     CAGE_RATE,
     CAGE_TICKS,
-    CALL,
     CANCEL,
     CANCEL_AT,
     CANCEL_BOTH,
     CANCEL_INCOMING,
     CANCEL_RESTING,
-    CASH,
-    CLOSED,
     CONTINUOUS,
     DECREMENT,
     DUPLICATE_ID,
     ENFORCED,
     FOK,
-    FOREVER,
     HALT,
-    HALT_DURATION,
-    HALT_LATEST,
-    HALT_MODE,
-    HALT_RATE_1,
-    HALT_RATE_2,
-    HALT_WINDOW,
-    HALTED,
     IDLE,
     IOC,
     KIND_NOT_TAKEN,
@@ -53,28 +41,18 @@ from mars_lmm.market.types import (
     LIMIT_DOWN,
     LIMIT_UP,
     LOT,
-    MAKER_FEE,
-    MAKER_FEE_PER_UNIT,
     MARKET,
     MARKET_FOK,
     MARKET_NEEDS_LIMITS,
     MAX_LIMIT_ORDER,
     MAX_MARKET_ORDER,
-    MAX_PRICE,
     MAX_SIZE,
-    MIDDLE,
     MIN_ORDER,
-    NEAREST,
-    NO_ACCOUNT,
-    NO_CANCEL,
     NO_CASH,
     NO_LIQUIDITY,
-    NO_POSITION,
     NO_PRICE,
     NO_SIDE,
     NOT_OWNER,
-    NUM_KINDS,
-    NUM_RULE_COLUMNS,
     ODD_LOT_SELLS,
     OFF_TICK,
     OPPOSITE_BEST,
@@ -87,44 +65,14 @@ from mars_lmm.market.types import (
     PRICE_LIMIT,
     QUEUE,
     REPLACE,
-    RESERVED_CASH,
-    RESERVED_SIZE,
-    RESUME,
     SELL,
-    SELL_DUTY,
-    SELLABLE,
-    SETTLEMENT_DAYS,
     SHUT,
-    TAKER_FEE,
-    TAKER_FEE_PER_UNIT,
     TICK,
     TOO_LARGE,
     UNFILLABLE,
     UNKNOWN_ID,
     WOULD_TRADE,
 )
-
-OPEN = [(0, CONTINUOUS, 1)]
-FREE_DAY = {ENFORCED: 1, KINDS_TAKEN: (1 << NUM_KINDS) - 1, TICK: 1, LOT: 1, MIN_ORDER: 1, LIMIT_UP: MAX_PRICE}
-
-
-def play(book, *orders):
-    """The last order's (report, trades)."""
-    return [book.execute(*order) for order in orders][-1]
-
-
-def venue(rules=None, schedule=OPEN, accounts=None, num_orders=20):
-    """A venue of prices 50..149 under the free day's rules and these."""
-    row = [0] * NUM_RULE_COLUMNS
-    for column, value in (FREE_DAY | (rules or {})).items():
-        row[column] = value
-    return ReferenceVenue(num_orders, 100, 50, row, schedule, accounts)
-
-
-def outcomes(book, *orders):
-    """The outcomes of orders without a time."""
-    return [book.submit(*order, 0)[0].outcome for order in orders]
-
 
 # The kinds of order, without rules.
 
@@ -326,245 +274,6 @@ def test_parked_orders_take_slots_and_enter_one_by_one():
     assert book.advance(99) == []
     assert book.advance(100) == [Trade(101, 5, 1, 0, 2, 0, SELL)]
     assert book.queue(SELL, 100) == [(2, 2, 0)]
-
-
-# Accounts.
-
-
-def test_cash_is_reserved_with_the_higher_fee_and_given_back():
-    rules = {MAKER_FEE: -100, TAKER_FEE: 10_000, TAKER_FEE_PER_UNIT: 500_000}
-    book = venue(rules, accounts=[[0, 0, 0], [1015, 0, 0]])
-    assert outcomes(book, (LIMIT, BUY, 100, 10, 1, 1)) == [ACCEPTED]  # 1000 + 10 + 5
-    assert book.accounts[1][RESERVED_CASH] == 1015
-    assert outcomes(book, (LIMIT, BUY, 50, 1, 2, 1), (REPLACE, 0, 100, 11, 1, 1)) == [NO_CASH, NO_CASH]
-    assert outcomes(book, (REPLACE, 0, 99, 10, 1, 1)) == [ACCEPTED]
-    book.submit(CANCEL, 0, 0, 0, 1, 1, 0)
-    assert book.accounts[1] == [1015, 0, 0, 0, 0, 0]
-    assert outcomes(book, (LIMIT, BUY, 100, 11, 1, 1), (LIMIT, BUY, 100, 1, 1, 2)) == [NO_CASH, NO_ACCOUNT]
-
-
-def test_makers_and_takers_pay_their_fees_and_sellers_a_duty():
-    rules = {MAKER_FEE: -1000, TAKER_FEE: 3000, MAKER_FEE_PER_UNIT: 100_000, SELL_DUTY: 500}
-    book = venue(rules, accounts=[[0, 0, 0], [100_000, 0, 0], [0, 300, 300]])
-    book.submit(LIMIT, BUY, 100, 300, 1, 1, 0)
-    book.submit(LIMIT, SELL, 100, 250, 2, 2, 0)
-    # Value 25000. The maker buys: -25 for the value, +25 for 250 units. The taker sells: 75, and a duty of 12.
-    assert book.accounts[1] == [100_000 - 25_000, 250, 250, 5000 + 15 + 5, 0, 0]
-    assert book.accounts[2] == [25_000 - 87, 50, 50, 0, 0, 87]
-
-
-def test_in_auctions_both_are_takers():
-    rules = {MAKER_FEE: -1000, TAKER_FEE: 3000}
-    schedule = [(0, CALL, 1), (10, SHUT, 0)]
-    book = venue(rules, schedule, [[0, 0, 0], [100_000, 0, 0], [0, 300, 300]])
-    assert outcomes(book, (LIMIT, BUY, 100, 100, 1, 1), (LIMIT, SELL, 100, 100, 2, 2)) == [ACCEPTED, ACCEPTED]
-    assert book.advance(10) == [Trade(100, 100, 2, 2, 1, 1, NO_SIDE)]
-    assert [row[CASH] for row in book.accounts] == [0, 100_000 - 10_030, 10_000 - 30]
-
-
-@pytest.mark.parametrize(("days", "outcome"), [(0, ACCEPTED), (1, NO_POSITION)])
-def test_what_was_bought_today(days, outcome):
-    book = venue({SETTLEMENT_DAYS: days}, accounts=[[0, 0, 0], [1000, 5, 5]])
-    orders = [(LIMIT, SELL, 100, 10, 1, BACKGROUND), (MARKET, BUY, 0, 10, 2, 1), (LIMIT, SELL, 100, 15, 3, 1)]
-    assert outcomes(book, *orders) == [ACCEPTED, ACCEPTED, outcome]
-    assert book.accounts[1][POSITION] == 15
-    assert book.accounts[1][SELLABLE] == (5 if days else 15)
-
-
-def test_a_sell_needs_what_is_not_already_for_sale():
-    book = venue(accounts=[[0, 0, 0], [0, 10, 10]])
-    orders = [(LIMIT, SELL, 100, 6, 1, 1), (LIMIT, SELL, 100, 5, 2, 1), (REPLACE, 0, 101, 10, 1, 1)]
-    assert outcomes(book, *orders) == [ACCEPTED, NO_POSITION, ACCEPTED]
-    assert book.accounts[1][RESERVED_SIZE] == 10
-
-
-@pytest.mark.parametrize(
-    ("order", "need"),
-    [
-        ((MARKET, BUY, 0, 12, 9, 1), 5 * 100 + 5 * 101 + 2 * 102),
-        ((MARKET, BUY, 0, 100, 9, 1), sum(range(100, 107)) * 5),
-        ((BEST_FIVE, BUY, 0, 100, 9, 1), sum(range(100, 105)) * 5),
-        ((BEST_FIVE, BUY, 101, 100, 9, 1), 5 * 100 + 5 * 101),
-        ((BEST_FIVE_LIMIT, BUY, 101, 12, 9, 1), 5 * 100 + 7 * 101),
-        ((OPPOSITE_BEST, BUY, 0, 12, 9, 1), 1200),
-        ((OWN_BEST, BUY, 0, 12, 9, 1), 1080),
-        ((LIMIT, BUY, 101, 12, 9, 1), 1212),
-    ],
-)
-def test_what_a_buy_may_cost(order, need):
-    asks = [(LIMIT, SELL, 100 + i, 5, i, 0) for i in range(7)]
-    for cash, outcome in ((need, ACCEPTED), (need - 1, NO_CASH)):
-        book = venue(accounts=[[0, 0, 0], [cash, 0, 0]])
-        assert outcomes(book, *asks, (LIMIT, BUY, 90, 1, 8, 0), order)[-1] == outcome
-
-
-# Auctions.
-
-
-def auction(buys, sells, rules, last=0):
-    """The (price, volume) at which (price, size) orders uncross."""
-    schedule = [(0, CONTINUOUS, 1), (10, CALL, 1), (20, SHUT, 0)]
-    book = venue(rules, schedule)
-    if last:
-        book.submit(LIMIT, SELL, last, 1, 98, 0, 0)
-        book.submit(LIMIT, BUY, last, 1, 99, 0, 0)
-    for i, (price, size) in enumerate(buys):
-        book.submit(LIMIT, BUY, price, size, i, 0, 10)
-    for i, (price, size) in enumerate(sells):
-        book.submit(LIMIT, SELL, price, size, 50 + i, 0, 10)
-    trades = book.advance(20)
-    assert len({trade.price for trade in trades}) <= 1
-    return (trades[0].price if trades else NO_PRICE), sum(trade.size for trade in trades)
-
-
-@pytest.mark.parametrize(
-    ("buys", "sells", "rules", "last", "expected"),
-    [
-        ([(99, 5)], [(100, 5)], {}, 0, (NO_PRICE, 0)),
-        ([(100, 5)], [(100, 3)], {}, 0, (100, 3)),
-        # As much at 96..104 with nothing over: the middle, half up, or the nearest to a reference.
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: MIDDLE}, 0, (100, 5)),
-        ([(105, 5)], [(96, 5)], {AUCTION_TIE: MIDDLE}, 0, (101, 5)),
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: NEAREST, PREVIOUS_CLOSE: 103}, 0, (103, 5)),
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: NEAREST, PREVIOUS_CLOSE: 120}, 0, (104, 5)),
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: NEAREST, PREVIOUS_CLOSE: 120}, 98, (98, 5)),
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: NEAREST}, 0, (100, 5)),
-        # At prices of orders only: of 96 and 104, the lower of two equally near.
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: NEAREST, AUCTION_AT_ORDERS: 1, PREVIOUS_CLOSE: 100}, 0, (96, 5)),
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: NEAREST, AUCTION_AT_ORDERS: 1, PREVIOUS_CLOSE: 101}, 0, (104, 5)),
-        ([(104, 5)], [(96, 5)], {AUCTION_TIE: MIDDLE, AUCTION_AT_ORDERS: 1}, 0, (100, 5)),
-        # 8 trade at 100..102 and nothing is left over; at 103 only 3 do.
-        ([(103, 3), (102, 5)], [(100, 8)], {}, 0, (101, 8)),
-        # 5 trade at any price, but below 104 the 9 buyers there would not all fill.
-        ([(104, 9)], [(96, 5)], {}, 0, (104, 5)),
-        ([(104, 5)], [(96, 9)], {}, 0, (96, 5)),
-        # 6 trade at 100..102 and all better orders fill, but at 100 another 3 are left over.
-        ([(102, 6), (100, 3)], [(99, 6)], {AUCTION_TIE: NEAREST, PREVIOUS_CLOSE: 99}, 0, (101, 6)),
-    ],
-)
-def test_auction_price(buys, sells, rules, last, expected):
-    assert auction(buys, sells, rules, last) == expected
-
-
-def test_an_auction_fills_by_price_then_time_and_the_rest_trades_on():
-    book = venue(schedule=[(0, CALL, 1), (10, CONTINUOUS, 1)])
-    orders = [(LIMIT, BUY, 100, 5, 1, 4), (LIMIT, BUY, 102, 3, 2, 0), (LIMIT, BUY, 100, 5, 3, 0)]
-    orders += [(LIMIT, SELL, 99, 4, 4, 0), (LIMIT, SELL, 100, 6, 5, 4)]
-    assert outcomes(book, *orders) == [ACCEPTED] * 5
-    assert (book.best(BUY), book.best(SELL), book.num_trades) == (102, 99, 0)
-    report, trades = book.submit(MARKET, SELL, 0, 1, 6, 0, 10)
-    assert trades[:-1] == [
-        Trade(100, 3, 4, 0, 2, 0, NO_SIDE),
-        Trade(100, 1, 4, 0, 1, 4, NO_SIDE),
-        Trade(100, 4, 5, 4, 1, 4, NO_SIDE),  # an owner may meet itself
-        Trade(100, 2, 5, 4, 3, 0, NO_SIDE),
-    ]
-    assert trades[-1] == Trade(100, 1, 3, 0, 6, 0, SELL)
-    assert report == Report(ACCEPTED, 1, 0, 0, 100, 100, 1)
-    assert (book.open_price, book.last_price, book.volume, book.num_trades) == (100, 100, 11, 5)
-
-
-def test_in_a_call_replacements_keep_priority_as_ever_and_only_limits_are_taken():
-    book = venue(schedule=[(0, CALL, 1), (10, CALL, 0)])
-    orders = [(LIMIT, BUY, 100, 5, i, 0) for i in range(3)]
-    assert outcomes(book, *orders, (REPLACE, 0, 100, 4, 0, 0), (REPLACE, 0, 100, 6, 1, 0)) == [ACCEPTED] * 5
-    assert book.queue(BUY, 100) == [(0, 4, 0), (2, 5, 0), (1, 6, 0)]
-    assert outcomes(book, (IOC, SELL, 100, 1, 9, 0)) == [KIND_NOT_TAKEN]
-    for order in ((CANCEL, 0, 0, 0, 1, 0), (CANCEL_AT, BUY, 100, 1, 0, 0), (REPLACE, 0, 100, 1, 1, 0)):
-        assert book.submit(*order, 10)[0].outcome == NO_CANCEL
-
-
-# Sessions and halts.
-
-
-def test_phases_by_the_clock_which_never_goes_back():
-    book = venue(schedule=[(0, SHUT, 0), (10, CONTINUOUS, 1), (20, SHUT, 0)])
-    bids = [book.submit(LIMIT, BUY, 100, 1, i, 0, time)[0].outcome for i, time in enumerate((9, 10, 5, 19, 20))]
-    assert bids == [CLOSED, ACCEPTED, ACCEPTED, ACCEPTED, CLOSED]
-    assert (book.clock, book.phase) == (20, 2)
-
-
-@pytest.mark.parametrize(("mode", "outcome"), [(SHUT, HALTED), (CALL, ACCEPTED)])
-def test_halt_and_resume(mode, outcome):
-    book = venue({HALT_MODE: mode})
-    book.submit(LIMIT, SELL, 100, 5, 1, 0, 0)
-    assert outcomes(book, (HALT, 0, 0, 0, 0, 0)) == [ACCEPTED]
-    assert book.halted_until == FOREVER
-    report, trades = book.submit(LIMIT, BUY, 100, 5, 2, 0, 10**15)
-    assert (report.outcome, report.filled, trades) == (outcome, 0, [])
-    report, trades = book.submit(RESUME, 0, 0, 0, 0, 0, 10**15)
-    assert (report, len(trades), book.halted_until) == (Report(ACCEPTED), outcome == ACCEPTED, 0)
-
-
-def test_a_volatile_trade_halts_twice_a_day_at_most():
-    rules = {HALT_RATE_1: 50_000, HALT_RATE_2: 100_000, HALT_DURATION: 10, HALT_MODE: CALL}
-    book = venue(rules)
-
-    def trade(price, time):
-        book.submit(LIMIT, SELL, price, 1, 1, 0, time)
-        book.submit(LIMIT, BUY, price, 1, 2, 0, time)
-        return book.halted_until
-
-    assert trade(100, 0) == 0
-    assert trade(104, 1) == 0
-    assert trade(105, 2) == 12
-    assert trade(105, 11) == 12  # collected
-    assert len(book.advance(12)) == 1
-    assert book.halted_until == 0
-    assert trade(109, 13) == 0
-    assert trade(90, 14) == 24
-    book.advance(24)
-    assert trade(60, 25) == 0
-    assert book.volatility.num_halts == 2
-
-
-def test_a_halt_ends_at_the_latest_time_and_none_begins_then():
-    rules = {HALT_RATE_1: 50_000, HALT_RATE_2: 50_000, HALT_DURATION: 10, HALT_LATEST: 15}
-    book = venue(rules)
-    for time, order in ((0, SELL), (0, BUY)):
-        book.submit(LIMIT, order, 100, 1, order, 0, time)
-    for time, halted in ((8, 15), (15, 0)):
-        book.submit(LIMIT, SELL, 120, 1, 1, 0, time)
-        book.submit(LIMIT, BUY, 120, 1, 2, 0, time)
-        assert book.halted_until == halted
-
-
-def test_a_rolling_reference_is_the_mean_of_the_last_whole_window():
-    book = venue({HALT_RATE_1: 100_000, HALT_WINDOW: 10, HALT_DURATION: 5})
-
-    def trade(price, time):
-        book.submit(LIMIT, SELL, price, 1, 1, 0, time)
-        book.submit(LIMIT, BUY, price, 1, 2, 0, time)
-        seen = book.volatility
-        return seen.reference_price, seen.window_start, seen.window_sum, seen.window_count, book.halted_until
-
-    assert trade(100, 1) == (0, 0, 100, 1, 0)
-    assert trade(131, 9) == (0, 0, 231, 2, 0)  # no reference yet
-    assert trade(110, 10) == (115, 10, 110, 1, 0)  # 231 // 2
-    assert trade(104, 12) == (115, 10, 214, 2, 0)
-    assert trade(103, 13) == (0, 10, 0, 0, 18)  # 12 away, 10 % are 11.5
-    assert trade(80, 18) == (0, 10, 80, 1, 0)
-
-
-def test_a_phase_begins_during_a_halt_without_its_auction():
-    schedule = [(0, CALL, 1), (10, CONTINUOUS, 1)]
-    book = venue({HALT_MODE: SHUT}, schedule)
-    outcomes(book, (LIMIT, SELL, 100, 5, 1, 0), (LIMIT, BUY, 101, 5, 2, 0), (HALT, 0, 0, 0, 0, 0))
-    assert book.advance(15) == []
-    assert (book.phase, book.best(BUY), book.best(SELL)) == (1, 101, 100)
-    _, trades = book.submit(RESUME, 0, 0, 0, 0, 0, 16)
-    assert [trade.size for trade in trades] == [5]
-
-
-def test_a_released_order_may_halt_and_keep_the_others_aside():
-    rules = {HALT_RATE_1: 50_000, HALT_DURATION: 10}
-    book = venue(rules, [(0, CONTINUOUS, 1), (10, QUEUE, 1), (20, CONTINUOUS, 1)])
-    outcomes(book, (LIMIT, SELL, 100, 1, 1, 0), (LIMIT, BUY, 100, 1, 2, 0), (LIMIT, SELL, 110, 9, 3, 0))
-    book.submit(LIMIT, BUY, 110, 1, 4, 0, 10)
-    book.submit(LIMIT, BUY, 110, 1, 5, 0, 10)
-    assert [trade.incoming_id for trade in book.advance(25)] == [4]
-    assert (book.clock, book.halted_until, book.num_parked) == (25, 30, 1)
-    assert [trade.incoming_id for trade in book.advance(30)] == [5]
 
 
 # Any day.
