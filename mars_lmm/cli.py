@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 # Idle threads sleep instead of spinning: on a busy machine a step of a small model is ten times faster so. It has to be
 # said before torch loads its OpenMP runtime.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig, build, typed
-from mars_lmm.paths import CONF
+from mars_lmm.composition import build, entry
+from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig
 
 TRAINING_SUMMARY = "training.json"
 
 
-def _entry(name: str, schema: type) -> Callable[[Callable[[Any, DictConfig], Any]], Callable[[], None]]:
-    """A Hydra entry point that checks its configuration and ends with a message, not a traceback, on bad input."""
-
-    def decorate(run: Callable[[Any, DictConfig], Any]) -> Callable[[], None]:
-        @hydra.main(config_path=CONF, config_name=name, version_base="1.3")
-        @functools.wraps(run)
-        def main(config: DictConfig) -> Any:
-            try:
-                return run(typed(config, schema), config)
-            except (ValueError, FloatingPointError, HydraException) as error:
-                if os.environ.get("HYDRA_FULL_ERROR") == "1":
-                    raise
-                print(f"error: {error}", file=sys.stderr)
-                sys.exit(1)
-
-        return main
-
-    return decorate
-
-
-@_entry("train", TrainConfig)
+@entry("train", TrainConfig)
 def train(config: TrainConfig, composed: DictConfig) -> float:
     """Prepare data and train; returns the best validation nats, for sweepers."""
     import lightning as L
@@ -77,7 +52,7 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
 
     L.seed_everything(config.seed, workers=True, verbose=False)
     module = OrderModule(config.model, config.optim, config.schedule, prepared, resolved)
-    loader = OrderDataModule(prepared, config.data.batch_size, config.data.num_workers, config.seed)
+    loader = OrderDataModule(prepared, config.data.batch_size, config.data.num_workers, config.seed, config.data.block)
     last = folder / "checkpoints" / "last.ckpt"
     metrics = fit(module, loader, trainer, folder, last if last.exists() else None)
     if trainer.is_global_zero:
@@ -92,7 +67,7 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     return metrics["validation_nats"]
 
 
-@_entry("simulate", SimulateConfig)
+@entry("simulate", SimulateConfig)
 def simulate(config: SimulateConfig, composed: DictConfig) -> None:
     """Roll out a run's model from held-out starts."""
     import torch
@@ -126,7 +101,7 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
     )
 
 
-@_entry("evaluate", EvaluateConfig)
+@entry("evaluate", EvaluateConfig)
 def evaluate(config: EvaluateConfig, composed: DictConfig) -> None:
     """Score a run's simulation and write its report."""
     from mars_lmm.evaluation.evaluate import evaluate as score

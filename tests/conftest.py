@@ -1,9 +1,18 @@
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-# The package is imported where it is used: `make gpu-check` runs the market's tests with torch and numba alone.
+# `--hypothesis-profile=fuzz` searches at random and for long; else every run tries the same few examples.
+with suppress(ImportError):  # `make gpu-check` runs the market's tests with torch and numba alone
+    from hypothesis import settings
+
+    settings.register_profile("quick", max_examples=50, derandomize=True, deadline=None)
+    settings.register_profile("fuzz", max_examples=2000, deadline=None, print_blob=True)
+    settings.load_profile("quick")
+
+# For the same reason the package is imported where it is used.
 SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

@@ -20,3 +20,7 @@ class DataError(ValueError):
         self.source = str(source)
         self.row = row
         self.reason = reason
+
+    def __reduce__(self) -> tuple:
+        # Errors travel between processes; what is raised there is raised here.
+        return DataError, (self.source, self.reason, self.row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -44,6 +45,23 @@ def load_rules(name: str | Path, overrides: Sequence[str] = ()) -> MarketRules:
         raise DataError(path, f"{error.full_key}: {str(error).splitlines()[0]}") from error
     except (ValueError, HydraException, YAMLError) as error:
         raise DataError(path, str(error)) from error
+
+
+@cache
+def session_rules(name: str) -> MarketRules:
+    """The phases and auctions of a rule file, and nothing else: what recorded orders are replayed under.
+
+    What bounds an order's price and size was checked by the venue, and an order that was rebuilt from what it filled
+    need not keep it.
+
+    Args:
+        name: As in `load_rules`.
+
+    Raises:
+        DataError: As `load_rules`.
+    """
+    rules = load_rules(name)
+    return MarketRules(session=rules.session, auction=rules.auction)
 
 
 def _path(name: str | Path) -> Path:

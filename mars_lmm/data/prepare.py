@@ -1,4 +1,7 @@
-"""Preparation: order flow -> replay on the exchange -> tokens and market features -> training rows."""
+"""Preparation: raw files -> order flow -> replay on the exchange -> tokens and market features -> training rows.
+
+`python -m mars_lmm.data.prepare data=... [key=value ...]`; `train.py` prepares too, unless the set is there already.
+"""
 
 from __future__ import annotations
 
@@ -6,196 +9,336 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from tqdm import tqdm
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
-from mars_lmm.data.config import DataConfig
+from mars_lmm.composition import entry
+from mars_lmm.data.checksums import Checksums
+from mars_lmm.data.config import SYNTHETIC, DataConfig
 from mars_lmm.data.errors import DataError
+from mars_lmm.data.feeds import FeedSession, SortedFeed, Source, load_feed
 from mars_lmm.data.flow import Session
-from mars_lmm.data.prepared import SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, PreparedSet
-from mars_lmm.data.replay import replay
-from mars_lmm.data.sources import SessionSource, find_sources
+from mars_lmm.data.names import file_name
+from mars_lmm.data.preparation.card import write_card
+from mars_lmm.data.preparation.executors import run_units
+from mars_lmm.data.preparation.journal import Journal, locked, write_json
+from mars_lmm.data.preparation.progress import Progress
+from mars_lmm.data.preparation.sample import join
+from mars_lmm.data.preparation.units import (
+    Workplace,
+    as_pieces,
+    pack_rows,
+    replay_session,
+    sort_files,
+    write_session,
+)
+from mars_lmm.data.prepared import CARD_PAGE, MANIFEST, SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, PreparedSet
+from mars_lmm.data.rows import packed_file
+from mars_lmm.data.sessions import find_sessions
+from mars_lmm.data.windows import pack
 from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES
 from mars_lmm.tokenizers.orders import VERSION as TOKENIZER_VERSION
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
-ROWS_PER_GROUP = 256
-NEVER = np.iinfo(np.int64).max
+# Settings that do not change what is in a set: where it is kept, how it is made, and how it is read later.
+NOT_CONTENT = {"name", "root", "prepared", "path", "batch_size", "num_workers", "block", "executor", "workers"}
+PARTIAL = "*.partial"
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A source or session of one of the set's feeds.
+
+    Attributes:
+        feed: Which of the configuration's feeds.
+        name: Names it in files and in the journal.
+        what: The source or session.
+    """
+
+    feed: int
+    name: str
+    what: Any
 
 
 def prepare(config: DataConfig) -> PreparedSet:
     """Make the prepared set that a configuration describes, or find it ready-made.
 
-    The set is built beside its place and moved there when it is whole, so a broken run leaves nothing behind.
+    The set is built beside its place, unit by unit, and moved there when it is whole. Whoever is interrupted, killed
+    even, goes on with the units that are missing, and the set comes out the same to the byte.
 
     Raises:
         DataError: A source cannot be read, or a split comes out empty.
     """
-    sources = find_sources(config)
-    recipe = _recipe(config, sources)
+    if config.prepared is not None:
+        return PreparedSet.load(config.prepared)
+    sources, checksums = _find_sources(config)
+    recipe = _recipe(config, sources, checksums)
     # Named by its recipe, so that another setting makes another set and none is overwritten.
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     target = Path(config.root) / f"{config.name}-{digest[:8]}"
     if target.exists():
         return PreparedSet.load(target)
-    building = target.with_name(target.name + ".partial")
-    shutil.rmtree(building, ignore_errors=True)
-    try:
-        _build(config, sources, recipe, building)
-        os.replace(building, target)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+    with locked(target.with_name(f".{target.name}.lock")):
+        # Another process may have made it meanwhile: of several that train together, the first prepares.
+        if not target.exists():
+            building = target.with_name(f"{target.name}.partial")
+            try:
+                _Preparation(config, recipe, building, sources).build()
+            except DataError:
+                # The way out is another file or setting, and so another set.
+                shutil.rmtree(building)
+                raise
+            os.replace(building, target)
     return PreparedSet.load(target)
 
 
-def _recipe(config: DataConfig, sources: list[SessionSource]) -> dict:
-    # Where the set is kept and how it is read later do not change what is in it.
-    reading = {"name", "root", "path", "batch_size", "num_workers"}
-    settings = {key: value for key, value in asdict(config).items() if key not in reading}
-    if config.feed != "synthetic":
-        del settings["synthetic"]
+def _find_sources(config: DataConfig) -> tuple[list[_Named], list[str]]:
+    """The sources of all feeds and their checksums."""
+    remembered = Checksums(Path(config.root))
+    sources, checksums = [], []
+    for number, settings in enumerate(config.all_feeds):
+        feed = load_feed(settings.feed, settings.options)
+        for source in feed.find_sources(settings.paths):
+            sources.append(_Named(number, f"{len(sources):06d}", source))
+            checksums.append(remembered.of(source))
+    remembered.save()
+    return sources, checksums
+
+
+def _recipe(config: DataConfig, sources: list[_Named], checksums: list[str]) -> dict[str, Any]:
+    settings = {key: value for key, value in asdict(config).items() if key not in NOT_CONTENT}
+    settings["feeds"] = [
+        {key: value for key, value in asdict(feed).items() if key != "path"} for feed in config.all_feeds
+    ]
+    for key in ("feed", "symbols", "options", SYNTHETIC):
+        del settings[key]
     return {
         "schema_version": SCHEMA_VERSION,
         "tokenizer_version": TOKENIZER_VERSION,
         "settings": settings,
-        "sources": {source.name: source.checksum for source in sources},
+        "sources": [
+            {"feed": source.feed, "name": _source_name(source.what), "sha256": checksum}
+            for source, checksum in zip(sources, checksums, strict=True)
+        ],
     }
 
 
-def _build(config: DataConfig, sources: list[SessionSource], recipe: dict, folder: Path) -> None:
-    (folder / "flow").mkdir(parents=True)
-    sessions, replays = [], []
-    for source in tqdm(sources, desc="prepare: replaying sessions", unit="session"):
-        flow = source.read()
-        flow.write(folder / "flow" / f"{flow.session.name}.parquet")
-        sessions.append((flow.session, flow.counts))
-        replays.append(replay(flow))
-    firsts = [
-        int(np.searchsorted(part.tape[:, 0], _held_out_from(config, session)))
-        for (session, _), part in zip(sessions, replays, strict=True)
-    ]
-    training = [part.observed[:first] for part, first in zip(replays, firsts, strict=True)]
-    if not any(len(part) for part in training):
-        raise DataError(config.path or config.feed, f"no order lies before data.cutoff={config.cutoff}: move it")
-    takers_rest = not any(session.rebuilt_takers for session, _ in sessions)
-    tokenizer = OrderTokenizer.fit(np.concatenate(training), takers_rest)
-    tokenizer.save(folder / TOKENIZER)
-    coded = [tokenizer.encode(part.observed) for part in tqdm(replays, desc="prepare: encoding", unit="session")]
+def _source_name(source: Source) -> str:
+    """The names of a source's files without their folders, which may change."""
+    return " and ".join(file.name for file in source.files) or f"{source.symbol}_{source.date}"
 
-    digest = hashlib.sha256(tokenizer.checksum.encode())
-    splits, dropped = {}, []
-    lengths = [len(part.observed) for part in replays]
-    for split in (TRAIN, VALIDATION):
-        windows, too_short = _cut(config, split, firsts, lengths)
-        reasons = [
-            {"session": sessions[index][0].name, "split": split, "reason": reason} for index, reason in too_short
+
+class _Preparation:
+    """One preparation, in stages; each stage's units are looked up in the journal first."""
+
+    def __init__(self, config: DataConfig, recipe: dict[str, Any], folder: Path, sources: list[_Named]):
+        self.config, self.recipe, self.folder, self.sources = config, recipe, folder, sources
+        work = folder / "work"
+        self.place = Workplace(folder, work)
+        for needed in ("spool", "sample", "coded", "progress"):
+            (work / needed).mkdir(parents=True, exist_ok=True)
+        for left_over in [*folder.rglob(PARTIAL), *(work / "progress").iterdir()]:
+            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+        self.journal = Journal(work / "journal")
+
+    def build(self) -> None:
+        """Build the set, or the part of it that is missing."""
+        sorted_files = self._sort()
+        sessions = self._sessions()
+        replayed = self._replay(sessions)
+        kept = [number for number, found in enumerate(replayed) if found["dropped"] is None]
+        tokenizer = self._fit([sessions[number].name for number in kept], [replayed[number] for number in kept])
+        written = self._write([sessions[number] for number in kept], [replayed[number] for number in kept])
+        splits, fingerprint = self._splits([sessions[number].name for number in kept], written, tokenizer)
+        dropped = [
+            {"session": source.name, "reason": found["dropped"]}
+            for source, found in [*sorted_files, *zip(sessions, replayed, strict=True)]
+            if found["dropped"] is not None
         ]
-        if not windows:
-            raise DataError(
-                config.path or config.feed,
-                f"the {split} split is empty with data.cutoff={config.cutoff} and data.row_length={config.row_length}"
-                + "".join(f"; {dropped['session']}: {dropped['reason']}" for dropped in reasons)
-                + "; move the cut-off or shorten the rows",
+        prepared = PreparedSet(
+            path=self.folder,
+            recipe=self.recipe,
+            fingerprint=fingerprint,
+            tokenizer_checksum=tokenizer.checksum,
+            row_length=self.config.row_length,
+            num_market_features=NUM_MARKET_FEATURES,
+            splits=splits,
+            cutoff={"kind": "date" if self.config.cutoff_is_date else "time", "value": self.config.cutoff},
+            sessions=[_entry(replayed[number]) for number in kept],
+            dropped=dropped,
+        )
+        write_card(prepared, tokenizer, [found for _, found in sorted_files], [replayed[number] for number in kept])
+        write_json(self.folder / MANIFEST, prepared.to_dict())
+        shutil.rmtree(self.place.work)
+        for left_over in self.folder.rglob(PARTIAL):
+            left_over.unlink()
+
+    def _sort(self) -> list[tuple[_Named, dict[str, Any]]]:
+        """Sort the sources whose files hold many sessions."""
+        settings = self.config.all_feeds
+        many = [
+            source
+            for source in self.sources
+            if isinstance(load_feed(settings[source.feed].feed, settings[source.feed].options), SortedFeed)
+        ]
+        arguments = [(self.config, source.feed, self.place, source.name, source.what) for source in many]
+        found = self._run("sort", "file", sort_files, [source.name for source in many], arguments, many)
+        return list(zip(many, found, strict=True))
+
+    def _sessions(self) -> list[_Named]:
+        """All sessions, feed by feed."""
+        sessions: list[_Named] = []
+        for number, settings in enumerate(self.config.all_feeds):
+            own = [source for source in self.sources if source.feed == number]
+            found = find_sessions(
+                load_feed(settings.feed, settings.options),
+                [source.what for source in own],
+                [self.place.spool(source.name) for source in own],
+                settings.symbols,
             )
-        dropped += reasons
-        _write_rows(folder / f"{split}.parquet", windows, coded, config.row_length, digest)
-        targets = sum(config.row_length - first_target for _, _, first_target in windows)
-        splits[split] = {"rows": len(windows), "orders": targets}
+            sessions += [_Named(number, _session_name(session), session) for session in found]
+        names = [session.name for session in sessions]
+        twice = next((session for session in sessions if names.count(session.name) > 1), None)
+        if twice is not None:
+            raise DataError(str(twice.what), f"{twice.what.name} is in another source too; name only one of them")
+        if not sessions:
+            raise DataError(self.config.path or self.config.feed, "the files hold none of the instruments asked for")
+        return sessions
 
-    PreparedSet(
-        path=folder,
-        recipe=recipe,
-        fingerprint=digest.hexdigest()[:16],
-        tokenizer_checksum=tokenizer.checksum,
-        row_length=config.row_length,
-        num_market_features=NUM_MARKET_FEATURES,
-        splits=splits,
-        cutoff={"kind": "date" if config.cutoff_is_date else "time", "value": config.cutoff},
-        sessions=[
-            asdict(session)
-            | {
-                "flow": f"flow/{session.name}.parquet",
-                "orders": len(part.observed),
-                "training_orders": first,
-                "held_out_from": _held_out_from(config, session),
-                "counts": counts,
+    def _replay(self, sessions: list[_Named]) -> list[dict[str, Any]]:
+        arguments = [
+            (self.config, session.feed, self.place, session.name, number, session.what)
+            for number, session in enumerate(sessions)
+        ]
+        names = [session.name for session in sessions]
+        return self._run("replay", "session", replay_session, names, arguments, sessions)
+
+    def _fit(self, names: list[str], replayed: list[dict[str, Any]]) -> OrderTokenizer:
+        """Fit the bins to the training split alone."""
+        path = self.folder / TOKENIZER
+        if path.exists():
+            return OrderTokenizer.load(path)
+        if not sum(found["training_orders"] for found in replayed):
+            raise DataError(
+                self.config.path or self.config.feed, f"no order lies before data.cutoff={self.config.cutoff}: move it"
+            )
+        takers_rest = not any(found["session"]["rebuilt_takers"] for found in replayed)
+        tokenizer = OrderTokenizer.fit(join(self.place.sample(name) for name in names), takers_rest)
+        tokenizer.save(path)
+        return tokenizer
+
+    def _write(self, sessions: list[_Named], replayed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        arguments = [
+            (self.config, self.place, session.name, number, Session(**found["session"]), found["training_orders"])
+            for number, (session, found) in enumerate(zip(sessions, replayed, strict=True))
+        ]
+        names = [session.name for session in sessions]
+        return self._run("rows", "session", write_session, names, arguments, sessions)
+
+    def _splits(
+        self, names: list[str], written: list[dict[str, Any]], tokenizer: OrderTokenizer
+    ) -> tuple[dict[str, Any], str]:
+        """Pack what is too short for rows of its own, and add up the splits."""
+        digest = hashlib.sha256(tokenizer.checksum.encode())
+        splits = {}
+        for split in (TRAIN, VALIDATION):
+            shards = [found[split]["shard"] for found in written if found[split]["shard"]]
+            short = [as_pieces(found[split]["pieces"]) for found in written if found[split]["pieces"]]
+            if short:
+                pieces, counts = pack(np.concatenate(short), self.config.row_length)
+                shards.append(pack_rows(self.config, self.place, packed_file(split), pieces, counts, names))
+            if not shards:
+                raise DataError(
+                    self.config.path or self.config.feed,
+                    f"the {split} split is empty with data.cutoff={self.config.cutoff}: move the cut-off",
+                )
+            for shard in shards:
+                digest.update(shard["digest"].encode())
+            splits[split] = {
+                "rows": sum(shard["rows"] for shard in shards),
+                "orders": sum(shard["targets"] for shard in shards),
+                "shards": [{key: shard[key] for key in ("file", "rows")} for shard in shards],
             }
-            for (session, counts), part, first in zip(sessions, replays, firsts, strict=True)
-        ],
-        dropped=dropped,
-    ).save()
+        return splits, digest.hexdigest()[:16]
+
+    def _run(self, stage: str, unit: str, function: Any, names: list[str], arguments: list, weighed: list) -> list:
+        """Run the units that the journal does not have; returns what all of them found, in order."""
+        found = [self.journal.get(f"{stage}-{name}") for name in names]
+        missing = [place for place, result in enumerate(found) if result is None]
+        with Progress(
+            stage, unit, [_num_bytes(item.what) for item in weighed], self.place.work / "progress"
+        ) as progress:
+            for place, result in enumerate(found):
+                if result is not None:
+                    progress.resume(place)
+            units = run_units(
+                function,
+                [arguments[place] for place in missing],
+                self.config.executor,
+                self.config.workers,
+                progress.refresh,
+            )
+            for number, result in units:
+                place = missing[number]
+                # As the journal has it, so that a run that goes on sees the same.
+                self.journal.put(f"{stage}-{names[place]}", result)
+                found[place] = self.journal.get(f"{stage}-{names[place]}")
+                progress.finish(place, result.get("messages", 0))
+        return found
 
 
-def _held_out_from(config: DataConfig, session: Session) -> int:
-    """When a session's validation part begins, nanoseconds since midnight; NEVER if it has none."""
-    if config.cutoff_is_date:
-        return NEVER if session.date < config.cutoff else 0
-    return config.cutoff_time
+def _num_bytes(what: Source | FeedSession) -> int:
+    """What a unit is weighed by, in the time that is left."""
+    if isinstance(what, Source):
+        return what.num_bytes
+    if what.records:
+        return sum(path.stat().st_size for path in what.records)
+    return sum(source.num_bytes for source in what.sources)
 
 
-def _cut(
-    config: DataConfig, split: str, firsts: list[int], lengths: list[int]
-) -> tuple[list[tuple[int, int, int]], list[tuple[int, str]]]:
-    """The rows of a split, as (session, start, first target), and the sessions too short for one, with the reason.
-
-    Args:
-        config: Row length and context.
-        split: Which split.
-        firsts: The first held-out order of each session.
-        lengths: The number of orders of each session.
-    """
-    windows, too_short = [], []
-    for index, (first, length) in enumerate(zip(firsts, lengths, strict=True)):
-        begin, end, context = (0, first, 0) if split == TRAIN else (first, length, config.context)
-        found = list(_windows(begin, end, config.row_length, context))
-        windows += [(index, start, first_target) for start, first_target in found]
-        if begin < end and not found:
-            too_short.append((index, f"{end} orders are fewer than a row of {config.row_length + 1}"))
-    return windows, too_short
+def _session_name(session: FeedSession) -> str:
+    return f"{file_name(session.symbol)}_{session.date}"
 
 
-def _windows(first: int, end: int, row_length: int, context: int) -> Iterator[tuple[int, int]]:
-    """(start, first target) of rows that score each order of [first, end) once; a day's first has no past."""
-    following = max(first, 1)
-    while following < end:
-        start = min(max(following - 1 - context, 0), end - 1 - row_length)
-        if start < 0:
-            return
-        yield start, following - (start + 1)
-        following = start + row_length + 1
+def _entry(found: dict[str, Any]) -> dict[str, Any]:
+    """A session in the manifest."""
+    session = Session(**found["session"])
+    keys = ("orders", "training_orders", "held_out_from", "sample_seed", "counts", "rejected")
+    counted = {key: found[key] for key in keys}
+    return found["session"] | {"flow": f"flow/{session.file}"} | counted
 
 
-def _write_rows(path: Path, windows: list, coded: list, row_length: int, digest) -> None:
-    size = row_length + 1
-    schema = pa.schema(
-        {
-            "token": pa.list_(pa.uint16(), size),
-            "market": pa.list_(pa.int16(), size * NUM_MARKET_FEATURES),
-            "first_target": pa.int32(),
-            "session": pa.int32(),
-            "start": pa.int64(),
-        }
+@dataclass
+class PrepareConfig:
+    """`python -m mars_lmm.data.prepare`: make a prepared set."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """The data."""
+
+
+ConfigStore.instance().store(name="prepare_schema", node=PrepareConfig)
+
+
+@entry("prepare", PrepareConfig)
+def main(config: PrepareConfig, composed: DictConfig) -> None:
+    """Prepare, and say what came of it."""
+    prepared = prepare(config.data)
+    sessions, splits = prepared.sessions, prepared.splits
+    rejected = sum(sum(session["rejected"].values()) for session in sessions)
+    print(
+        f"\n{len(sessions)} sessions, {sum(session['orders'] for session in sessions):,} orders, "
+        f"{splits[TRAIN]['rows']:,} training rows, {splits[VALIDATION]['rows']:,} validation rows; "
+        f"{rejected:,} rows of the feeds left out, {len(prepared.dropped)} sessions dropped\n"
+        f"wrote {prepared.path}\ncard: {prepared.path}/{CARD_PAGE}\n"
+        f"next: python train.py {' '.join(HydraConfig.get().overrides.task)}"
     )
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in range(0, len(windows), ROWS_PER_GROUP):
-            part = windows[group : group + ROWS_PER_GROUP]
-            token = np.stack([coded[index][0][start : start + size] for index, start, _ in part])
-            market = np.stack([coded[index][1][start : start + size] for index, start, _ in part])
-            digest.update(token.tobytes())
-            digest.update(market.tobytes())
-            digest.update(np.array(part, dtype=np.int64).tobytes())
-            columns = [
-                pa.FixedSizeListArray.from_arrays(token.ravel(), size),
-                pa.FixedSizeListArray.from_arrays(market.ravel(), size * NUM_MARKET_FEATURES),
-                pa.array([first_target for _, _, first_target in part], pa.int32()),
-                pa.array([index for index, _, _ in part], pa.int32()),
-                pa.array([start for _, start, _ in part], pa.int64()),
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+if __name__ == "__main__":
+    main()

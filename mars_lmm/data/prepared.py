@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import fsspec
+import numpy as np
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.flow import OrderFlow
+from mars_lmm.data.flow import OrderFlow, Session
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "prepared.json"
 TOKENIZER = "tokenizer.json"
+CARD, CARD_PAGE = "card.json", "card.html"
 TRAIN, VALIDATION = "train", "validation"
+NEVER = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -22,26 +27,27 @@ class PreparedSet:
     """The manifest of a prepared set; its fields are the keys of `prepared.json`.
 
     Attributes:
-        path: The folder.
+        path: The folder; or, as text, its URL in an object store, as fsspec knows them ("s3://bucket/folder").
         recipe: All that decides the content: configuration, source checksums, versions.
         fingerprint: Hash of the rows; two sets with one fingerprint train alike.
         tokenizer_checksum: Identity of the bins.
         row_length: T; a row holds T + 1 orders.
         num_market_features: F.
-        splits: By split: `rows`, `orders` (scored targets).
+        splits: By split: `rows`, `orders` (scored targets), and `shards`, the `file` and `rows` of each parquet file.
+            The rows of a split are numbered over its shards.
         cutoff: What separates training from validation.
         sessions: One entry a session: its fields, the flow file, how many of its orders train, from when on it is
             held out, the feed's counts.
-        dropped: Sessions or parts without rows, and why.
+        dropped: Sessions without rows, and why.
     """
 
-    path: Path
+    path: Path | str
     recipe: dict[str, Any]
     fingerprint: str
     tokenizer_checksum: str
     row_length: int
     num_market_features: int
-    splits: dict[str, dict[str, int]]
+    splits: dict[str, dict[str, Any]]
     cutoff: dict[str, str]
     sessions: list[dict[str, Any]]
     dropped: list[dict[str, str]]
@@ -51,14 +57,18 @@ class PreparedSet:
     def load(cls, path: Path | str) -> PreparedSet:
         """Read the manifest.
 
+        Args:
+            path: The folder, or its URL.
+
         Raises:
-            DataError: The folder holds no readable set, or one of another schema version.
+            DataError: There is no readable set, or one of another schema version.
         """
-        path = Path(path)
-        manifest = path / MANIFEST
+        path = str(path) if "://" in str(path) else Path(path)
+        manifest = f"{path}/{MANIFEST}"
         try:
-            fields = json.loads(manifest.read_text())
-        except (OSError, json.JSONDecodeError) as error:
+            with fsspec.open(manifest) as file:
+                fields = json.load(file)
+        except (OSError, ImportError, ValueError) as error:
             raise DataError(manifest, f"not a prepared set ({error}); prepare the data first") from error
         if fields.get("schema_version") != SCHEMA_VERSION:
             raise DataError(
@@ -68,19 +78,37 @@ class PreparedSet:
             )
         return cls(path=path, **fields)
 
-    def save(self) -> None:
-        """Write the manifest; it is the last file of a set to be written."""
-        fields = {name: value for name, value in vars(self).items() if name != "path"}
-        (self.path / MANIFEST).write_text(json.dumps(fields, indent=1))
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest's content."""
+        return {name: value for name, value in vars(self).items() if name != "path"}
 
-    def split_file(self, split: str) -> Path:
-        """The parquet file of a split's rows."""
-        return self.path / f"{split}.parquet"
+    @property
+    def is_remote(self) -> bool:
+        """Whether the set lies in an object store."""
+        return isinstance(self.path, str)
+
+    def open(self, file: str) -> BinaryIO:
+        """Open one of the set's files for reading at any place.
+
+        Args:
+            file: Its name within the set.
+        """
+        return fsspec.open(f"{self.path}/{file}", "rb").open()
 
     def tokenizer(self) -> OrderTokenizer:
         """The tokenizer that made the rows."""
-        return OrderTokenizer.load(self.path / TOKENIZER)
+        with self.open(TOKENIZER) as file:
+            return OrderTokenizer.from_dict(json.load(file))
 
-    def flow(self, session: int) -> OrderFlow:
+    def session(self, number: int) -> Session:
+        """A session by its place in `sessions`."""
+        entry = self.sessions[number]
+        return Session(**{name: entry[name] for name in Session.__dataclass_fields__})
+
+    def flow(self, number: int) -> OrderFlow:
         """The order flow of a session, by its place in `sessions`."""
-        return OrderFlow.read(self.path / self.sessions[session]["flow"])
+        file = self.sessions[number]["flow"]
+        if not self.is_remote:
+            return OrderFlow.read(self.path / file)
+        with self.open(file) as stream:
+            return OrderFlow.read(stream)

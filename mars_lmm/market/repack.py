@@ -69,6 +69,35 @@ def enlarge(books: np.ndarray, b: int, price: int) -> np.ndarray:
     return aligned(np.concatenate([repack(book, 1, num_orders, num_ticks, base) for book in books]))
 
 
+def with_room(book: np.ndarray, num_orders: int, low: int, high: int) -> np.ndarray:
+    """A book with room for more orders and for a range of prices; the same one if it has that already.
+
+    Args:
+        book: int64[N].
+        num_orders: how many orders may come to rest in it.
+        low: the lowest of their prices.
+        high: the highest of their prices.
+
+    Raises:
+        ValueError: the ladder would have more than MAX_GROWN_TICKS prices.
+    """
+    slots, ticks, base, live = (int(book[column]) for column in (t.NUM_SLOTS, t.NUM_TICKS, t.BASE_PRICE, t.LIVE_ORDERS))
+    fits = base <= low and high < base + ticks
+    if fits and slots - live >= num_orders:
+        return book
+    if not fits:
+        first, last = min(low, base), max(high, base + ticks - 1)
+        if last - first >= MAX_GROWN_TICKS:
+            raise ValueError(
+                f"a ladder does not grow to {last - first + 1} prices: {low} or {high} is too far from the book"
+            )
+        # Some room on either side, so that the next prices find theirs.
+        margin = min((last - first) // 4 + 64, (MAX_GROWN_TICKS - 1 - (last - first)) // 2)
+        base, last = max(first - margin, 0), min(last + margin, t.MAX_PRICE)
+        ticks = last - base + 1
+    return repack(book, 1, max(slots, 2 * (live + num_orders)), ticks, base)[0]
+
+
 @numba.njit(nogil=True)
 def _move_orders(source, target):
     for side in range(2):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mars_lmm.market.book import NEXT, NO_SLOT
-from mars_lmm.market.matching import Matching
 from mars_lmm.market.types import (
     ACCEPTED,
     CANCEL,
@@ -14,17 +13,18 @@ from mars_lmm.market.types import (
     OUTCOME_COUNTS,
     OWNER,
 )
+from mars_lmm.market.venue import Venue
 
 
 class Resolving(NamedTuple):
     """Compiled functions of `make_resolving`."""
 
     apply: Callable
-    """(book, kind, side, price, size, order_id, owner, queue_rule, report, trades): as `Matching.execute`."""
+    """(book, kind, side, price, size, order_id, owner, time, queue_rule, report, trades): as `Venue.submit`."""
 
 
-def make_resolving(jit: Callable, matching: Matching) -> Resolving:
-    """Compile `apply`: `Matching.execute`, but for cancels of orders that the book does not fully know.
+def make_resolving(jit: Callable, venue: Venue) -> Resolving:
+    """Compile `apply`: `Venue.submit`, but for cancels of orders that the book does not fully know.
 
     A feed that shows a window of the book leaves the opening orders, and those that enter the window from
     outside, without ids; and where volume shrank unseen, which order gave way is a guess. So a cancel takes
@@ -33,8 +33,9 @@ def make_resolving(jit: Callable, matching: Matching) -> Resolving:
 
     Args:
         jit: The compiler, as for the matching core.
-        matching: The compiled matching core.
+        venue: The compiled venue.
     """
+    matching, submit = venue.matching, venue.submit
     execute, find, first, level_size = matching.execute, matching.find, matching.first, matching.level_size
 
     @jit
@@ -48,11 +49,11 @@ def make_resolving(jit: Callable, matching: Matching) -> Resolving:
         return slot != NO_SLOT
 
     @jit
-    def apply(book, kind, side, price, size, order_id, owner, queue_rule, report, trades):
+    def apply(book, kind, side, price, size, order_id, owner, time, queue_rule, report, trades):
         known = kind != CANCEL or find(book, order_id) != NO_SLOT
         if not known and size > 0 and rests_at(book, side, price, owner):
             kind, queue_rule = CANCEL_AT, OLDEST_FIRST
-        execute(book, kind, side, price, size, order_id, owner, queue_rule, report, trades)
+        submit(book, kind, side, price, size, order_id, owner, time, queue_rule, report, trades)
         given = report[CANCELLED]
         if kind == CANCEL and known and given < size and rests_at(book, side, price, owner):
             left = size - given

@@ -122,18 +122,21 @@ class OrderModel(nn.Module):
             nn.init.zeros_(self.embedding.change.weight)
             nn.init.zeros_(self.embedding.minute.weight)
 
-    def forward(self, token: Tensor, market: Tensor) -> Tensor:
-        """Hidden states of a history; each depends on its own order and those before.
+    def forward(self, token: Tensor, market: Tensor, segment: Tensor | None = None) -> Tensor:
+        """Hidden states of a history; each depends on its own order and those before it in its segment.
 
         Args:
             token: int64 [B, T].
             market: int [B, T, F], after each order.
+            segment: int [B, T], one number for each of several histories in a row; None: each row is one history.
 
         Returns:
             [B, T, D].
         """
         length = token.shape[1]
-        attention = WindowAttention(self.config.window, length, token.device)
+        if segment is not None and bool((segment == segment[:, :1]).all()):
+            segment = None  # attention without a mask is faster
+        attention = WindowAttention(self.config.window, length, token.device, segment)
         position = torch.arange(length, device=token.device)
         return self.transformer(self.embedding(token, market), position, attention)
 

@@ -49,34 +49,43 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class WindowAttention:
-    """Causal attention within a whole history: order t attends to orders t-W+1..t."""
+    """Causal attention within a whole history: order t attends to orders t-W+1..t, of its own segment.
 
-    def __init__(self, window: int, length: int, device: torch.device):
-        self.window = window
-        self.length = length
-        # A block of W queries sees the W keys before it and its own: one band serves all blocks and layers,
-        # and cost and memory grow with T * W instead of T * T.
-        self.band = None
+    Args:
+        window: W.
+        length: T.
+        device: Where the history is.
+        segment: int [B, T], one number for the orders of a book that attend to each other; None: all do.
+    """
+
+    def __init__(self, window: int, length: int, device: torch.device, segment: Tensor | None = None):
+        # A block of W queries sees the W keys before it and its own: cost and memory grow with T * W instead of T * T.
+        # One band serves all blocks and layers.
+        self.blocks: list[tuple[slice, slice, Tensor | None]] = []
+        band = None
         if length > window:
-            self.band = torch.ones(window, 2 * window, dtype=torch.bool, device=device).triu(1).tril(window)
+            band = torch.ones(window, 2 * window, dtype=torch.bool, device=device).triu(1).tril(window)
+        for start in range(0, length, window):
+            stop = min(start + window, length)
+            queries, keys = slice(start, stop), slice(max(start - window, 0), stop)
+            # The first block sees no keys but its own; that needs no mask, and has faster kernels.
+            mask = None if start == 0 else band[: stop - start, : stop - start + window]
+            if segment is not None:
+                if mask is None:
+                    mask = torch.ones(stop, stop, dtype=torch.bool, device=device).tril()
+                mask = (segment[:, None, queries, None] == segment[:, None, None, keys]) & mask
+            self.blocks.append((queries, keys, mask))
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend; every layer does the same."""
-        W, T, gqa = self.window, self.length, q.shape[1] != k.shape[1]
-        if self.band is None:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=gqa)
-        head = (q[:, :, :W], k[:, :, :W], v[:, :, :W])
-        blocks = [F.scaled_dot_product_attention(*head, is_causal=True, enable_gqa=gqa)]
-        for start in range(W, T, W):
-            stop = min(start + W, T)
-            queries, keys = slice(start, stop), slice(start - W, stop)
-            band = self.band[: stop - start, : stop - start + W]
-            blocks.append(
-                F.scaled_dot_product_attention(
-                    q[:, :, queries], k[:, :, keys], v[:, :, keys], attn_mask=band, enable_gqa=gqa
-                )
+        gqa = q.shape[1] != k.shape[1]
+        attended = [
+            F.scaled_dot_product_attention(
+                q[:, :, queries], k[:, :, keys], v[:, :, keys], mask, is_causal=mask is None, enable_gqa=gqa
             )
-        return torch.cat(blocks, dim=2)
+            for queries, keys, mask in self.blocks
+        ]
+        return attended[0] if len(attended) == 1 else torch.cat(attended, dim=2)
 
 
 class Attention(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.flow import OrderFlow
 from mars_lmm.data.prepared import PreparedSet
-from mars_lmm.data.replay import MarketState, opening_state, replay
+from mars_lmm.data.replay import MarketState, is_order, opening_state, replay
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
 
@@ -57,7 +57,7 @@ def held_out_starts(
             continue
         flow = prepared.flow(index)
         # The first start leaves room for a history, also on a day that is held out from its beginning.
-        orders = np.flatnonzero(flow.flags == 0)
+        orders = np.flatnonzero(is_order(flow.session, flow.columns))
         warmed_up = int(flow.time[orders[min(history, len(orders) - 1)]])
         earliest = max(session["held_out_from"], warmed_up)
         latest = flow.session.close_time - horizon

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mars_lmm.market import types as t
+from mars_lmm.market.venue import Venue
 
 # Order types of a token. Sides double as types: SELL = 0, BUY = 1.
 CANCEL_TYPE = 2
@@ -18,9 +19,9 @@ CANCEL_TYPE = 2
 TYPE = 0
 PLACE = 1  # where its price lies in the book that it met, see `place_of`
 SIZE = 2
-INTERVAL = 3  # nanoseconds since the previous order
+INTERVAL = 3  # nanoseconds of open market since the previous order
 CHANGE = 4  # mid after the order against the first trade price, basis points
-MINUTE = 5  # minutes since the session opened
+MINUTE = 5  # minutes of open market since the session began
 LEVELS = 6  # then, for asks and for bids, DEPTH distances from the mid (-1: no such level) and DEPTH sizes
 NUM_OBSERVED = LEVELS + 4 * t.DEPTH
 
@@ -51,7 +52,8 @@ MID = 1  # floor of the mid after the previous order; NO_PRICE before the first 
 OPEN_TIME = 2
 BID = 3  # the touch after the previous order; NO_PRICE for an empty side
 ASK = 4
-NUM_CLOCK = 5
+CLOSED_TIME = 5  # nanoseconds since OPEN_TIME in which the venue was shut, such as a lunch break
+NUM_CLOCK = 6
 
 # Places from here on are prices that meet the other side: CROSSING + ticks beyond the other side's best.
 CROSSING = 1 << 24
@@ -77,22 +79,22 @@ def make_own_best(jit: Callable) -> Callable:
     return own_best
 
 
-def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
+def make_observing(jit: Callable, venue: Venue, apply: Callable) -> Observing:
     """Compile the observation of orders.
 
     Args:
         jit: The compiler, as for the matching core.
-        matching: The compiled matching core (`snapshot` is used).
+        venue: The compiled venue.
         apply: The compiled function that executes one recorded or simulated order.
 
     Returns:
         `step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape) -> bool`:
-        executes `order` at `time` and, when it was accepted, writes the snapshot after it, its observation
-        (int64[NUM_OBSERVED]) and its tape row (int64[NUM_TAPE]), and moves the clock on. Anonymous volume
-        changes the book and the mid; it is nobody's order, so it is not observed and time does not move.
-        Returns whether the order was accepted.
+        lets a venue's session pass to `time`, executes `order` and, when it was accepted, writes the snapshot after
+        it, its observation (int64[NUM_OBSERVED]) and its tape row (int64[NUM_TAPE]), and moves the clock on.
+        Anonymous volume changes the book and the mid; it is nobody's order, so it is not observed and time does not
+        move. Returns whether the order was accepted.
     """
-    take_snapshot = matching.snapshot
+    take_snapshot, advance = venue.matching.snapshot, venue.advance
 
     own_best = make_own_best(jit)
 
@@ -132,7 +134,8 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
             change = (clock[MID] - open_price) * 10_000 // open_price
             change = min(max(change, -MAX_CHANGE), MAX_CHANGE)
         observed[CHANGE] = change
-        observed[MINUTE] = min((clock[LAST_TIME] - clock[OPEN_TIME]) // NANOS_PER_MINUTE, MAX_MINUTE)
+        open_time = clock[LAST_TIME] - clock[OPEN_TIME] - clock[CLOSED_TIME]
+        observed[MINUTE] = min(max(open_time, 0) // NANOS_PER_MINUTE, MAX_MINUTE)
         for side in range(2):
             first = LEVELS + side * 2 * t.DEPTH
             for level in range(t.DEPTH):
@@ -159,7 +162,40 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
         tape[11] = snapshot[t.SELL, 0, 1]
 
     @jit
+    def note_touch(book, clock, snapshot):
+        """Take the snapshot, and tell the clock what it shows."""
+        take_snapshot(book, snapshot)
+        clock[MID] = mid_of(snapshot, clock[MID])
+        clock[BID] = snapshot[t.BUY, 0, 0]
+        clock[ASK] = snapshot[t.SELL, 0, 0]
+
+    @jit
+    def shut_time(book, begin, end):
+        """Nanoseconds of [begin, end) in which the schedule shuts the venue."""
+        shut = 0
+        for phase in range(book[t.NUM_PHASES]):
+            row = book[t.PHASES_AT] + phase * t.NUM_PHASE_COLUMNS
+            until = end
+            if phase + 1 < book[t.NUM_PHASES]:
+                until = min(end, book[row + t.NUM_PHASE_COLUMNS + t.PHASE_START])
+            if book[row + t.PHASE_MODE] == t.SHUT:
+                shut += max(until - max(begin, book[row + t.PHASE_START]), 0)
+        return shut
+
+    @jit
+    def pass_time(book, clock, time, trades, snapshot):
+        """Let the session pass to `time`, with the auctions that are due; return for how long it was shut so far."""
+        traded = book[t.VOLUME]
+        advance(book, time, trades)
+        if book[t.VOLUME] != traded:
+            note_touch(book, clock, snapshot)
+        return shut_time(book, clock[OPEN_TIME], time)
+
+    @jit
     def step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape):
+        closed_time = 0
+        if book[t.RULES + t.ENFORCED] != 0:
+            closed_time = pass_time(book, clock, time, trades, snapshot)
         apply(
             book,
             order[t.KIND],
@@ -168,6 +204,7 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
             order[t.SIZE],
             order[t.ORDER_ID],
             order[t.OWNER],
+            time,
             queue_rule,
             report,
             trades,
@@ -178,26 +215,24 @@ def make_observing(jit: Callable, matching: Any, apply: Callable) -> Observing:
         observed[TYPE] = order[t.SIDE]
         price = order[t.PRICE]
         size = order[t.SIZE]
-        # What a cancel, a market or an IOC order did is known only after the event.
-        if kind == t.MARKET or kind == t.IOC:
-            price = report[t.ACTED_PRICE]
-            size = report[t.FILLED]
-        elif kind != t.LIMIT:
+        # What a cancel, or an order without a price of its own, did is known only after the event.
+        if kind == t.CANCEL or kind == t.CANCEL_AT:
             observed[TYPE] = CANCEL_TYPE
             price = report[t.ACTED_PRICE]
             size = report[t.CANCELLED]
+        elif kind != t.LIMIT and kind != t.POST_ONLY and kind != t.REPLACE:
+            price = report[t.ACTED_PRICE]
+            size = report[t.FILLED] + report[t.RESTING] + report[t.PARKED]
         observed[PLACE] = 0
         if clock[MID] != t.NO_PRICE:
             observed[PLACE] = place_of(clock, order[t.SIDE], price, observed[TYPE] == CANCEL_TYPE)
-        take_snapshot(book, snapshot)
-        clock[MID] = mid_of(snapshot, clock[MID])
-        clock[BID] = snapshot[t.BUY, 0, 0]
-        clock[ASK] = snapshot[t.SELL, 0, 0]
+        note_touch(book, clock, snapshot)
         if anonymous:
             return True
 
         observed[SIZE] = size
-        observed[INTERVAL] = time - clock[LAST_TIME]
+        observed[INTERVAL] = time - clock[LAST_TIME] - (closed_time - clock[CLOSED_TIME])
+        clock[CLOSED_TIME] = closed_time
         clock[LAST_TIME] = time
         observe_market(book, clock, snapshot, observed)
         write_tape(book, time, kind, order[t.SIDE], price, size, report, snapshot, tape)

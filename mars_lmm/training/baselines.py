@@ -7,24 +7,31 @@ exactly the orders that the model is scored on.
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mars_lmm.data.prepared import TRAIN, VALIDATION, PreparedSet
+from mars_lmm.data.rows import ROWS_PER_GROUP, decode_pieces, decode_tokens, segments
 
 
 def scored_pairs(prepared: PreparedSet, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Every scored target of a split and the order before it.
 
-    Neighbouring rows share one order, which is a target in the first of them only, so no order counts twice.
+    Orders that several rows hold are targets in the first of them only, so no order counts twice.
 
     Returns:
         int64[N] previous tokens and int64[N] target tokens.
     """
-    rows = pq.read_table(prepared.split_file(split), columns=["token", "first_target"])
-    token = rows["token"].combine_chunks().flatten().to_numpy().astype(np.int64)
-    token = token.reshape(-1, prepared.row_length + 1)
-    scored = np.arange(prepared.row_length) >= rows["first_target"].to_numpy()[:, None]
-    return token[:, :-1][scored], token[:, 1:][scored]
+    pairs: list[np.ndarray] = []
+    for shard in prepared.splits[split]["shards"]:
+        with prepared.open(shard["file"]) as file:
+            for rows in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP, columns=["token", "pieces"]):
+                table = pa.Table.from_batches([rows])
+                token = decode_tokens(table)
+                _, scored = segments(*decode_pieces(table), prepared.row_length)
+                pairs.append(np.stack([token[:, :-1][scored], token[:, 1:][scored]]))
+    previous, target = np.concatenate(pairs, axis=1).astype(np.int64)
+    return previous, target
 
 
 def discount(counts: np.ndarray) -> float:

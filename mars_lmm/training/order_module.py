@@ -51,9 +51,11 @@ class OrderModule(L.LightningModule):
         self.validation_nats = MeanMetric(nan_strategy="error").set_dtype(torch.float64)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Mean nats of the batch's scored orders."""
+        """Mean nats of the batch's scored orders; of all ranks' batches, once their gradients are averaged."""
         nats_BT, scored_BT = self._nats(batch)
-        loss = nats_BT.where(scored_BT, 0.0).sum() / scored_BT.sum()
+        # Packed rows hold fewer orders than others, so that ranks that share a batch score unequal numbers of them.
+        num_scored = self.trainer.strategy.reduce(scored_BT.sum().float(), reduce_op="mean")
+        loss = nats_BT.where(scored_BT, 0.0).sum() / num_scored
         # Checked at once, so that no checkpoint is ever written after a step that could not be taken.
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -72,10 +74,10 @@ class OrderModule(L.LightningModule):
     def _nats(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Nats [B, T] of each target, and which of them are scored."""
         token, market = batch["token"], batch["market"]
-        hidden = self.model(token[:, :-1], market[:, :-1])
-        nats_BT = self.model.nll(hidden, token[:, 1:]).float()
-        number_T = torch.arange(nats_BT.shape[1], device=nats_BT.device)
-        return nats_BT, number_T >= batch["first_target"][:, None]
+        # The loader leaves it out where no row of the batch is packed.
+        segment = batch["segment"][:, :-1] if "segment" in batch else None
+        hidden = self.model(token[:, :-1], market[:, :-1], segment)
+        return self.model.nll(hidden, token[:, 1:]).float(), batch["scored"]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, and a learning rate that changes with every optimiser step."""

@@ -1,8 +1,8 @@
-"""Writes Shanghai level-2 files in both layouts from messages."""
+"""Writes Shanghai level-2 files in all three layouts from messages."""
 
 from pathlib import Path
 
-from mars_lmm.data.feeds.sse_messages import ADD, DELETE, TRADE
+from mars_lmm.data.feeds.common.level2 import ADD, DELETE, TRADE
 from mars_lmm.market.types import BUY, DEPTH, NO_SIDE, SELL
 
 HEAD = (
@@ -15,6 +15,9 @@ ORDERS = (
 TRADES = (
     "MDDate,MDTime,Symbol,TradingPhaseCode,TradeIndex,TradeBuyNo,TradeSellNo,TradeType,TradeBSFlag,TradePrice,"
     "TradeQty,TradeMoney,ChannelNo,ApplSeqNum,SecurityID"
+)
+MERGED = (
+    "BizIndex,Channel,SecurityID,TickTime,Type,BuyOrderNO,SellOrderNO,Price,Qty,TradeMoney,TickBSFlag,LocalTime,SeqNo"
 )
 
 
@@ -71,6 +74,38 @@ def table_rows(messages, symbol="600000", date="2024.01.02"):
             code = f"{10 if kind == DELETE else 2},{price / 100!r},{size},{1 if side == BUY else 2}"
             orders.append(f"{date},{clock},2,甲,1,{code},1,{sequence},{buy or sell},{symbol}.SH")
     return orders, trades
+
+
+def merged_rows(messages, symbol="600000"):
+    """Messages as the rows of the merged stream, with its header; the status of the product before and behind them."""
+    status = "{},1,{},09:15:00.000,S,0,0,0.000,0,0.000,{},09:15:00.001,1"
+    rows = [MERGED, status.format(0, symbol, "OCALL")]
+    aggressor, filled = 0, 0
+    for sequence, (kind, time, side, price, size, buy, sell) in enumerate(messages, start=1):
+        money = "0.000"
+        if kind == TRADE:
+            code, flag = "T", {BUY: "B", SELL: "S", NO_SIDE: "N"}[side]
+            money = f"{price * size / 100:.3f}"
+            active = {BUY: buy, SELL: sell, NO_SIDE: 0}[side]
+            aggressor, filled = active, size + filled * (active == aggressor)
+        else:
+            code, flag = ("A" if kind == ADD else "D"), ("B" if side == BUY else "S")
+            if kind == ADD and aggressor and (buy or sell) == aggressor:
+                money = f"{filled}.000"
+            aggressor = 0
+        clock = f"{time[:2]}:{time[2:4]}:{time[4:6]}.{time[6:]}0"
+        rows.append(
+            f"{sequence},1,{symbol},{clock},{code},{buy},{sell},{price // 100}.{price % 100:02d}0,{size},{money},"
+            f"{flag},{clock},{sequence}"
+        )
+    return [*rows, status.format(len(messages) + 1, symbol, "CLOSE")]
+
+
+def write_merged(folder: Path, rows: list[str]) -> Path:
+    """Write the merged stream into a folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "mdl_4_24_0.csv").write_text("".join(f"{row}\n" for row in rows))
+    return folder
 
 
 def write_tables(folder: Path, orders: list[str], trades: list[str]) -> Path:

@@ -1,16 +1,18 @@
 """Finding and reading LOBSTER files; every fault names the file, the row and the reason."""
 
+import gzip
 import re
 import shutil
 import zipfile
 
 import numpy as np
 import pytest
+from lobster_reading import read_flow, read_pair, sessions_of
 from lobster_writer import NAME, record, seconds, write_pair
 
+from mars_lmm.data.checksums import Checksums
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.lobster_files import find_sessions
-from mars_lmm.data.feeds.lobster_read import read
+from mars_lmm.data.feeds import load_feed
 from mars_lmm.market.types import BUY, NO_PRICE, SELL
 
 MESSAGE, ORDERBOOK = NAME.format("message", 2), NAME.format("orderbook", 2)
@@ -35,34 +37,56 @@ def zipped(folder, path, inside=""):
     return path
 
 
-def read_all(path):
-    return [read(session) for session in find_sessions([path])]
+def packed(folder):
+    """Both files, compressed, and they alone."""
+    for file in list(folder.iterdir()):
+        with gzip.open(file.with_name(file.name + ".gz"), "wb") as stream:
+            stream.write(file.read_bytes())
+        file.unlink()
+    return folder
 
 
-def check(messages, books, recording):
-    assert np.stack(messages, 1).tolist() == [list(message) for message in recording.messages]
-    for row, expected in zip(books, recording.books, strict=True):
+def check(part, recording):
+    messages = part.messages
+    sides = np.where(messages.side == BUY, 1, -1)
+    columns = (messages.time, messages.kind, messages.order_id, messages.size, messages.price, sides)
+    assert np.stack(columns, 1).tolist() == [list(message) for message in recording.messages]
+    assert messages.row.tolist() == list(range(1, len(recording.messages) + 1))
+    for row, expected in zip(part.books, recording.books, strict=True):
         flat = [value for level in zip(row[SELL], row[BUY], strict=True) for pair in level for value in pair]
         assert [value * 100 if i % 2 == 0 and value != NO_PRICE else value for i, value in enumerate(flat)] == [
             NO_PRICE if abs(value) == 9_999_999_999 else value for value in expected
         ]
 
 
-@pytest.mark.parametrize("form", ["folder", "message file", "archive", "folder of archives"])
+FORMS = ["folder", "message file", "archive", "folder of archives", "compressed folder", "compressed file", "mixed"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_path(folder, tmp_path, recording, form):
     archive = zipped(folder, tmp_path / "session.zip", inside="sub/")
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     shutil.copy(archive, shelf)
+    compressed = packed(shutil.copytree(folder, tmp_path / "compressed"))
+    mixed = shutil.copytree(folder, tmp_path / "mixed")
+    (mixed / ORDERBOOK).unlink()
+    shutil.copy(compressed / f"{ORDERBOOK}.gz", mixed)
     path = {
         "folder": folder,
         "message file": folder / MESSAGE,
         "archive": archive,
         "folder of archives": shelf,
-    }
-    (session,) = find_sessions([path[form]])
-    assert (session.name, session.levels, session.start_ms) == ("TEST_2024-01-02", 2, 34_200_000)
-    check(*read(session), recording)
+        "compressed folder": compressed,
+        "compressed file": compressed / f"{MESSAGE}.gz",
+        "mixed": mixed / MESSAGE,
+    }[form]
+    (session,) = sessions_of(path)
+    assert (session.symbol, session.date) == ("TEST", "2024-01-02")
+    described = load_feed("lobster").describe(session)
+    assert (described.open_time, described.close_time) == (34_200 * 10**9, 57_600 * 10**9)
+    assert described.rebuilt_takers
+    check(read_pair(path)[0], recording)
 
 
 def test_several_sessions_and_paths(folder, tmp_path, recording):
@@ -70,18 +94,18 @@ def test_several_sessions_and_paths(folder, tmp_path, recording):
         name = NAME.format(kind, 2)
         shutil.copy(folder / name, folder / name.replace("TEST", "ALSO"))
     archive = zipped(folder, tmp_path / "both.zip")
-    assert [session.symbol for session in find_sessions([folder])] == ["ALSO", "TEST"]
-    assert len(find_sessions([folder, archive])) == 4
-    assert len(find_sessions([folder, folder / MESSAGE])) == 2  # named twice, read once
+    assert [session.symbol for session in sessions_of(folder)] == ["ALSO", "TEST"]
+    assert len(sessions_of(folder, archive)) == 4
+    assert len(sessions_of(folder, folder / MESSAGE)) == 2  # named twice, read once
 
 
-def test_checksum_follows_the_content(folder):
-    (session,) = find_sessions([folder])
-    before = session.checksum()
-    assert before == find_sessions([folder])[0].checksum()
+def test_checksum_follows_the_content(folder, tmp_path):
+    ((source,),) = (session.sources for session in sessions_of(folder))
+    before = Checksums(tmp_path).of(source)
+    assert before == Checksums(tmp_path).of(source)
     lines = (folder / ORDERBOOK).read_text()
     (folder / ORDERBOOK).write_text(lines[:-1] + "0\n")
-    assert session.checksum() != before
+    assert Checksums(tmp_path).of(source) != before
 
 
 @pytest.mark.parametrize("dialect", ["BOM", "CRLF", "no last line end", "MPID column"])
@@ -97,8 +121,7 @@ def test_dialects(folder, recording, dialect):
         elif file.name == MESSAGE:
             content = content.replace(b"\n", b",null\n", 1).replace(b"1\n", b"1,MPID\n")
         file.write_bytes(content)
-    ((messages, books),) = read_all(folder)
-    check(messages, books, recording)
+    check(read_pair(folder)[0], recording)
 
 
 def test_times_are_exact(tmp_path):
@@ -106,8 +129,8 @@ def test_times_are_exact(tmp_path):
     texts = ["34200", "34200.1", "34200.18960767", "40000.000000001", "43002.632812672004", "86399.999999999"]
     lines = [f"{text},5,0,5,1000000,1" for text in texts]
     write_pair(tmp_path, lines, ["1010000,10,990000,20"] * len(lines), 1)
-    ((messages, _),) = read_all(tmp_path)
-    assert messages.time.tolist() == [
+    part, _ = read_pair(tmp_path)
+    assert part.messages.time.tolist() == [
         34_200_000_000_000,
         34_200_100_000_000,
         34_200_189_607_670,
@@ -126,8 +149,8 @@ def test_every_nanosecond_survives(tmp_path):
         ["1010000,10,990000,20"] * len(times),
         1,
     )
-    ((messages, _),) = read_all(tmp_path)
-    assert np.array_equal(messages.time, times)
+    part, _ = read_pair(tmp_path)
+    assert np.array_equal(part.messages.time, times)
 
 
 def edit(file, row, column=None, value=None, line=None):
@@ -140,33 +163,35 @@ def edit(file, row, column=None, value=None, line=None):
 
 
 FAULTS = {
-    "garbage integer": (MESSAGE, 7, 4, "1O", "column 4: '1O' is not an integer"),
-    "empty value": (MESSAGE, 7, 3, "", "column 3: '' is not an integer"),
+    "garbage integer": (MESSAGE, 7, 4, "1O", "malformed row: column 4: '1O' is not an integer"),
+    "empty value": (MESSAGE, 7, 3, "", "malformed row: column 3: '' is not an integer"),
     "garbage time": (
         MESSAGE,
         7,
         1,
         "09:30:01",
-        "column 1: '09:30:01' is not a time in seconds since midnight",
+        "malformed row: column 1: '09:30:01' is not a time in seconds since midnight",
     ),
-    "time past midnight": (MESSAGE, 7, 1, "90000.5", "time 90000500000000 ns lies past midnight"),
-    "time going back": (MESSAGE, 7, 1, "34200", "time 34200000000000 ns is earlier than the row before"),
-    "type": (MESSAGE, 7, 2, "8", "type 8 is not one of 1 to 7"),
-    "direction": (MESSAGE, 7, 6, "0", "direction 0 is not 1 or -1"),
-    "size": (MESSAGE, 7, 4, "0", "size 0 is not positive"),
-    "negative price": (MESSAGE, 7, 5, "-1", "price -1 is not positive"),
-    "far price": (MESSAGE, 7, 5, "99999999900", "the price 999999999 ticks is 9"),
+    "time past midnight": (MESSAGE, 7, 1, "90000.5", "time out of range: time 90000500000000 ns lies past midnight"),
+    "time going back": (MESSAGE, 7, 1, "34200", "time goes back: time 34200000000000 ns is earlier"),
+    "type": (MESSAGE, 7, 2, "8", "unknown type: type 8 is not one of 1 to 7"),
+    "direction": (MESSAGE, 7, 6, "0", "bad direction: direction 0 is not 1 or -1"),
+    "size": (MESSAGE, 7, 4, "0", "bad size: size 0 is not from 1 to 2147483647"),
+    "negative price": (MESSAGE, 7, 5, "-1", "bad price: price -1 is not from 1 unit"),
+    "huge price": (MESSAGE, 7, 5, "999999999999900", "bad price: price 999999999999900 is not from 1 unit"),
+    "huge size": (MESSAGE, 7, 4, "2147483648", "bad size: size 2147483648 is not from 1 to 2147483647"),
+    "far price": (MESSAGE, 7, 5, "99999999900", "price far away: price 99999999900 is 20,000,000 ticks or more away"),
     "book price off the tick": (
         ORDERBOOK,
         7,
         5,
         "100150",
-        "ask level 2: price 100150 is off the tick of 100",
+        "price off the tick: ask level 2: price 100150 is off the tick of 100",
     ),
-    "book price": (ORDERBOOK, 7, 3, "0", "bid level 1: price 0 is not positive"),
-    "book size": (ORDERBOOK, 7, 8, "-5", "bid level 2: size -5 is not positive"),
-    "book garbage": (ORDERBOOK, 7, 2, "x", "column 2: 'x' is not an integer"),
-    "far book price": (ORDERBOOK, 7, 1, "99999999900", "the price 999999999 ticks is 9"),
+    "book price": (ORDERBOOK, 7, 3, "0", "bad price: bid level 1: price 0 is not from 1 unit"),
+    "book size": (ORDERBOOK, 7, 8, "-5", "bad size: bid level 2: size -5 is not from 1 to 2147483647"),
+    "book garbage": (ORDERBOOK, 7, 2, "x", "malformed row: column 2: 'x' is not an integer"),
+    "far book price": (ORDERBOOK, 7, 1, "99999999900", "price far away: ask level 1: price 99999999900 is 20,000,000"),
 }
 
 
@@ -179,24 +204,24 @@ def test_a_fault_names_file_row_and_reason(folder, tmp_path, fault, archived):
     path = zipped(folder, tmp_path / "x.zip") if archived else folder
     source = f"{path}!{name}" if archived else str(folder / name)
     with pytest.raises(DataError, match=re.escape(f"{source}, row {row}: {reason}")) as raised:
-        read_all(path)
+        read_pair(path)
     assert (raised.value.source, raised.value.row) == (source, row)
 
 
 def test_visible_price_off_the_tick(folder):
     edit(folder / MESSAGE, 7, 5, "100150")
     edit(folder / MESSAGE, 7, 2, "4")
-    with pytest.raises(DataError, match=r"message_2.csv, row 7: price 100150 is off the tick of 100"):
-        read_all(folder)
+    with pytest.raises(DataError, match=r"message_2.csv, row 7: price off the tick: price 100150 is off"):
+        read_pair(folder)
     edit(folder / MESSAGE, 7, 2, "5")  # hidden orders may trade between ticks
-    read_all(folder)
+    read_pair(folder)
 
 
 @pytest.mark.parametrize("line", ["34300.5,1,5,6,7", "34300.5,1,5,6,7,1,null,8", ""])
 def test_wrong_number_of_columns(folder, line):
     edit(folder / MESSAGE, 9, line=line)
-    with pytest.raises(DataError, match=rf"row 9: {line.count(',') + 1} columns instead of 6"):
-        read_all(folder)
+    with pytest.raises(DataError, match=rf"row 9: malformed row: {line.count(',') + 1} columns instead of 6"):
+        read_pair(folder)
 
 
 @pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
@@ -204,8 +229,8 @@ def test_cut_last_line(folder, recording, name):
     text = (folder / name).read_text()
     (folder / name).write_text(text[: text.rindex(",")])
     row = len(recording.messages)
-    with pytest.raises(DataError, match=rf"{name}, row {row}: the last line is cut .*truncated, get it again"):
-        read_all(folder)
+    with pytest.raises(DataError, match=rf"{name}, row {row}: malformed row: the last line is cut .*truncated"):
+        read_pair(folder)
 
 
 @pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
@@ -213,33 +238,42 @@ def test_missing_rows(folder, recording, name):
     lines = (folder / name).read_text().splitlines(keepends=True)
     (folder / name).write_text("".join(lines[:-3]))
     row = len(recording.messages) - 2
-    with pytest.raises(DataError, match=rf"{name}, row {row}: the message file has .* get both again"):
-        read_all(folder)
+    longer = ORDERBOOK if name == MESSAGE else MESSAGE
+    with pytest.raises(DataError, match=rf"{longer}, row {row}: without its .*{name} ends after row {row - 1}, and"):
+        read_pair(folder)
 
 
-def test_empty_files(folder):
+def test_an_empty_file(folder):
     (folder / MESSAGE).write_text("")
-    with pytest.raises(DataError, match=rf"{MESSAGE}.*1 columns instead of 6"):
-        read_all(folder)
+    with pytest.raises(DataError, match=rf"{ORDERBOOK}, row 1: without its other half: .*{MESSAGE} ends after row 0"):
+        read_pair(folder)
 
 
-def test_book_without_a_price(tmp_path):
-    write_pair(tmp_path, ["34200.1,5,0,5,1000000,1"], ["9999999999,0,-9999999999,0"], 1)
-    with pytest.raises(DataError, match="no row shows a price"):
-        read_all(tmp_path)
+def test_two_empty_files_are_a_session_without_orders(folder):
+    for name in (MESSAGE, ORDERBOOK):
+        (folder / name).write_text("")
+    flow, _ = read_flow(folder)
+    assert len(flow) == flow.counts["messages"] == 0
+
+
+def test_a_day_that_is_none(folder):
+    for name in (MESSAGE, ORDERBOOK):
+        (folder / name).rename(folder / name.replace("2024-01-02", "2024-02-30"))
+    with pytest.raises(DataError, match="there is no day 2024-02-30"):
+        sessions_of(folder)
 
 
 @pytest.mark.parametrize(("gone", "left"), [(MESSAGE, ORDERBOOK), (ORDERBOOK, MESSAGE)])
 def test_half_a_pair(folder, gone, left):
     (folder / gone).unlink()
     with pytest.raises(DataError, match=rf"{left}: its other half is missing; put {gone} beside it"):
-        find_sessions([folder])
+        sessions_of(folder)
 
 
 def test_message_file_without_its_sibling(folder):
     (folder / ORDERBOOK).unlink()
     with pytest.raises(DataError, match=f"put {ORDERBOOK} beside it"):
-        find_sessions([folder / MESSAGE])
+        sessions_of(folder / MESSAGE)
 
 
 def test_paths_without_lobster_files(folder, tmp_path):
@@ -247,11 +281,11 @@ def test_paths_without_lobster_files(folder, tmp_path):
     empty.mkdir()
     (empty / "notes.csv").write_text("a,b\n")
     with pytest.raises(DataError, match=r"empty: no LOBSTER files; expected SYMBOL_"):
-        find_sessions([empty])
+        sessions_of(empty)
     with pytest.raises(DataError, match=r"notes\.csv: not a LOBSTER message file"):
-        find_sessions([empty / "notes.csv"])
+        sessions_of(empty / "notes.csv")
     with pytest.raises(DataError, match="absent: no such file or folder"):
-        find_sessions([tmp_path / "absent"])
+        sessions_of(tmp_path / "absent")
 
 
 def test_corrupt_archives(folder, tmp_path):
@@ -259,8 +293,8 @@ def test_corrupt_archives(folder, tmp_path):
     data = bytearray(archive.read_bytes())
     archive.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match=r"session\.zip: not a readable zip archive"):
-        find_sessions([archive])
+        sessions_of(archive)
     data[200:260] = bytes(60)
     archive.write_bytes(data)
     with pytest.raises(DataError, match=rf"session\.zip!{MESSAGE}: cannot be read .* get the file again"):
-        read_all(archive)
+        read_pair(archive)

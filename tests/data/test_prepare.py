@@ -1,37 +1,53 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mars_lmm.data.config import DataConfig
+from mars_lmm.bench.lobster_text import write_lobster
+from mars_lmm.data.config import DataConfig, FeedConfig
+from mars_lmm.data.datasets import OrderRows
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.synthetic import SyntheticConfig
+from mars_lmm.data.flow import FlowFile
 from mars_lmm.data.prepare import prepare
 from mars_lmm.data.prepared import MANIFEST, TRAIN, VALIDATION, PreparedSet
 from mars_lmm.data.replay import replay
+from mars_lmm.data.rows import decode_pieces
 from mars_lmm.tokenizers.orders import OrderTokenizer
+
+
+def pieces_of(prepared, split):
+    """(session, start, length, first target) of every piece of a split."""
+    tables = [pq.read_table(prepared.path / shard["file"]) for shard in prepared.splits[split]["shards"]]
+    return [piece for table in tables for piece in decode_pieces(table)[0].tolist()]
 
 
 def targets(prepared, split):
     """(session, index) of every scored target of a split."""
-    rows = pq.read_table(prepared.split_file(split), columns=["first_target", "session", "start"]).to_pylist()
     return [
-        (row["session"], row["start"] + 1 + number)
-        for row in rows
-        for number in range(row["first_target"], prepared.row_length)
+        (session, start + place)
+        for session, start, length, first in pieces_of(prepared, split)
+        for place in range(first, length)
     ]
+
+
+def files(folder):
+    """Every file of a set and its content."""
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_rows_are_the_replayed_orders(small_set):
     tokenizer = small_set.tokenizer()
-    coded = [tokenizer.encode(replay(small_set.flow(index)).observed) for index in range(2)]
-    for split in (TRAIN, VALIDATION):
-        for row in pq.read_table(small_set.split_file(split)).to_pylist():
-            token, market = coded[row["session"]]
-            window = slice(row["start"], row["start"] + small_set.row_length + 1)
-            assert row["token"] == token[window].tolist()
-            assert row["market"] == market[window].ravel().tolist()
+    for split, session in ((TRAIN, 0), (VALIDATION, 1)):
+        token, market = tokenizer.encode(replay(small_set.flow(session)).observed)
+        rows = OrderRows(small_set, split)
+        batch = rows.__getitems__(list(range(len(rows))))
+        for number, (of, start, length, _) in enumerate(pieces_of(small_set, split)):
+            assert (of, length) == (session, small_set.row_length + 1)
+            assert batch["token"][number].tolist() == token[start : start + length].tolist()
+            assert batch["market"][number].tolist() == market[start : start + length].tolist()
 
 
 def test_each_order_is_scored_once(small_set):
@@ -55,8 +71,9 @@ def test_a_split_by_time_scores_the_afternoon_after_the_morning(small_data, tmp_
     assert all(target < firsts[session] for session, target in train)
     assert all(target >= firsts[session] for session, target in validation)
     # Held-out rows read the last training orders as context, and no row of training reads beyond the cut.
-    starts = pq.read_table(prepared.split_file(VALIDATION), columns=["session", "start"]).to_pylist()
-    assert min(row["start"] for row in starts if row["session"] == 0) == firsts[0] - 1 - 30
+    starts = [start for session, start, _, _ in pieces_of(prepared, VALIDATION) if session == 0]
+    assert min(starts) == firsts[0] - 1 - 30
+    assert all(start + length <= firsts[session] for session, start, length, _ in pieces_of(prepared, TRAIN))
 
 
 def test_bins_come_from_the_training_split_alone(small_set):
@@ -64,35 +81,91 @@ def test_bins_come_from_the_training_split_alone(small_set):
     assert small_set.tokenizer_checksum == OrderTokenizer.fit(observed, takers_rest=True).checksum
 
 
+def test_sessions_too_short_for_a_row_are_packed(tmp_path):
+    config = DataConfig(
+        root=str(tmp_path),
+        cutoff="2024-01-05",
+        row_length=2_000,
+        context=100,
+        synthetic=SyntheticConfig(sessions=5, minutes=2),
+    )
+    prepared = prepare(config)
+    assert prepared.dropped == []
+    assert prepared.splits[TRAIN]["rows"] < 3
+    assert {session for session, *_ in pieces_of(prepared, TRAIN)} == {0, 1, 2}
+    orders = [session["orders"] for session in prepared.sessions]
+    wanted = [(session, index) for session in range(3) for index in range(1, orders[session])]
+    assert sorted(targets(prepared, TRAIN)) == wanted
+    rows = OrderRows(prepared, TRAIN)
+    assert rows[0]["scored"].sum() == sum(target[0] in (0, 1) for target in wanted)
+
+
 def test_the_same_recipe_is_found_and_another_makes_another_set(small_data, small_set):
     assert prepare(small_data) == small_set
-    assert prepare(replace(small_data, batch_size=8)) == small_set
+    assert prepare(replace(small_data, batch_size=8, workers=2)) == small_set
+    assert prepare(replace(small_data, feed="lobster", prepared=str(small_set.path))) == small_set
     other = prepare(replace(small_data, context=8))
     assert other.path != small_set.path
     assert other.fingerprint != small_set.fingerprint
 
 
-def test_preparation_is_deterministic(small_data, small_set, tmp_path):
-    again = prepare(replace(small_data, root=str(tmp_path)))
+def test_parallel_preparation_gives_the_same_bytes(small_data, small_set, tmp_path):
+    again = prepare(replace(small_data, root=str(tmp_path), workers=2))
     assert again.fingerprint == small_set.fingerprint
-    for name in ("train.parquet", "validation.parquet", "tokenizer.json", MANIFEST):
-        assert (again.path / name).read_bytes() == (small_set.path / name).read_bytes()
+    expected = {name: content for name, content in files(small_set.path).items() if ".arrow" not in str(name)}
+    assert files(again.path) == expected
+
+
+def test_several_feeds_make_one_set(tmp_path):
+    text = tmp_path / "lobster"
+    text.mkdir()
+    write_lobster(text, 3_000)
+    config = DataConfig(
+        feed=None,
+        feeds=[FeedConfig("lobster", str(text)), FeedConfig(options={"sessions": 2, "minutes": 5, "seed": 5})],
+        root=str(tmp_path),
+        cutoff="09:34",
+        row_length=64,
+        context=16,
+    )
+    with pytest.raises(DataError, match="SYN_2024-01-02 is in another source too"):
+        prepare(config)
+    for path in list(text.iterdir()):
+        path.rename(text / path.name.replace("SYN", "TEST"))
+    prepared = prepare(config)
+    assert [session["symbol"] for session in prepared.sessions] == ["TEST", "SYN", "SYN"]
+    assert [session["rebuilt_takers"] for session in prepared.sessions] == [True, False, False]
+    assert not prepared.tokenizer().takers_rest
+    assert Path(prepared.sessions[0]["source"]).parent == text
+
+
+def test_a_flow_explains_itself(small_set):
+    session = small_set.sessions[0]
+    table = pq.read_table(small_set.path / session["flow"])
+    assert session["flow"] == "flow/SYN/2024-01-02.parquet"
+    assert table.column_names == [
+        *("symbol", "date", "sequence", "time", "kind", "side"),
+        *("price", "size", "order_id", "owner", "flags", "source_row"),
+    ]
+    assert set(table["symbol"].to_pylist()) == {"SYN"}
+    assert {str(day) for day in table["date"].to_pylist()} == {"2024-01-02"}
+    assert table["sequence"].to_pylist() == list(range(len(table)))
+    assert FlowFile(small_set.path / session["flow"]).session == small_set.session(0)
 
 
 @pytest.mark.parametrize(
-    ("cutoff", "row_length", "message"),
+    ("cutoff", "message"),
     [
-        ("2023-01-01", 64, "no order lies before data.cutoff=2023-01-01"),
-        ("2030-01-01", 64, "the validation split is empty with data.cutoff=2030-01-01"),
-        ("09:37", 50_000, r"the train split is empty.* orders are fewer than a row of 50001"),
+        ("2023-01-01", "no order lies before data.cutoff=2023-01-01"),
+        ("2030-01-01", "the validation split is empty with data.cutoff=2030-01-01"),
     ],
 )
-def test_an_empty_split_is_an_error_and_leaves_nothing(tmp_path, cutoff, row_length, message):
+def test_an_empty_split_is_an_error_and_leaves_nothing(tmp_path, cutoff, message):
     market = SyntheticConfig(sessions=1, minutes=8)
-    config = DataConfig(root=str(tmp_path), cutoff=cutoff, row_length=row_length, context=0, synthetic=market)
+    config = DataConfig(root=str(tmp_path), cutoff=cutoff, row_length=64, context=0, synthetic=market)
     with pytest.raises(DataError, match=message):
         prepare(config)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 
 def test_a_folder_that_is_no_set_is_named(tmp_path):
@@ -108,9 +181,15 @@ def test_a_folder_that_is_no_set_is_named(tmp_path):
     [
         ({"cutoff": "noon"}, "data.cutoff='noon'"),
         ({"feed": "lobster"}, "needs data.path"),
-        ({"feed": "tape"}, "choose synthetic or lobster"),
+        ({"feed": "tape"}, "no feed 'tape'; choose one of"),
+        ({"feed": "lobster", "path": "x", "options": {"tick": 1}}, "feed lobster: unknown option tick"),
+        ({"feed": "lobster", "path": "x", "options": {"price_tick": 0}}, "price_tick=0: must be at least 1"),
+        ({"feed": None}, "name a feed"),
+        ({"path": "somewhere"}, "the synthetic market is made, not read"),
         ({"context": 256}, "context shorter than itself"),
         ({"batch_size": 0}, "too small"),
+        ({"on_error": "ignore"}, "choose raise or skip"),
+        ({"executor": "spark"}, "choose processes or ray"),
     ],
 )
 def test_settings_are_checked(settings, message):
@@ -119,6 +198,7 @@ def test_settings_are_checked(settings, message):
 
 
 def test_tokens_fill_their_type(small_set):
-    token = pq.read_table(small_set.split_file(TRAIN))["token"].combine_chunks().flatten().to_numpy()
+    table = pq.read_table(small_set.path / small_set.splits[TRAIN]["shards"][0]["file"])
+    token = table["token"].combine_chunks().flatten().to_numpy()
     assert token.dtype == np.uint16
     assert token.max() < 49_152

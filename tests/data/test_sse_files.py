@@ -4,11 +4,19 @@ import zipfile
 
 import numpy as np
 import pytest
-from sse_writer import log_line, snapshot_line, table_rows, write_log, write_tables
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sorted_feeds import Reading
+from sse_writer import log_line, merged_rows, snapshot_line, table_rows, write_log, write_merged, write_tables
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.sse_files import UNDATED, find_sessions
-from mars_lmm.data.feeds.sse_messages import ADD, DELETE, TRADE
+from mars_lmm.data.feeds.common import csv_blocks
+from mars_lmm.data.feeds.common.level2 import ADD, DELETE, TRADE
+from mars_lmm.data.feeds.common.level2_feed import UNDATED
+from mars_lmm.data.feeds.common.level2_records import merge
+from mars_lmm.data.feeds.sse.snapshots import SNAPSHOT
+from mars_lmm.data.ledger import SKIP
+from mars_lmm.data.spool import SNAPSHOTS, read_records
 from mars_lmm.market.types import BUY, NO_PRICE, SELL
 
 MESSAGES = [
@@ -16,9 +24,10 @@ MESSAGES = [
     (TRADE, "09300199", SELL, 100, 200, 11, 12),
     (DELETE, "14565999", BUY, 100, 100, 11, 0),
 ]
-SNAPSHOT = ("093002", (1, 200, 20_000, 100, 100, 100, 100), [], [(100, 100)])
-LINES = [*(log_line(i, message) for i, message in enumerate(MESSAGES, start=1)), snapshot_line(*SNAPSHOT)]
+SNAPSHOT_SHOWN = ("093002", (1, 200, 20_000, 100, 100, 100, 100), [], [(100, 100)])
+LINES = [*(log_line(i, message) for i, message in enumerate(MESSAGES, start=1)), snapshot_line(*SNAPSHOT_SHOWN)]
 ORDERS, TRADES = table_rows(MESSAGES)
+MERGED = merged_rows(MESSAGES)
 COLUMNS = [  # kind, sequence, time, side, price, size, buy id, sell id
     [ADD, TRADE, DELETE],
     [1, 2, 3],
@@ -39,30 +48,81 @@ def zipped(path, *files):
     return path
 
 
-def read(*paths):
-    return [session.read() for session in find_sessions(list(paths))]
+def read(*paths, **settings):
+    """The columns of `COLUMNS` and the records of snapshots, a session each."""
+    reading = Reading("sse", paths, **settings)
+    sessions = []
+    for session in reading.sessions:
+        if not reading.feed.is_whole(session, reading.ledger):
+            continue
+        shown = [path.with_suffix(SNAPSHOTS) for path in session.records]
+        snapshots = [read_records(path, SNAPSHOT) for path in shown if path.exists()]
+        sessions.append(([column.tolist() for column in merge(session, reading.ledger)[:8]], snapshots))
+    return sessions
 
 
 def test_a_log(tmp_path):
-    ((messages, snapshots),) = read(write_log(tmp_path / "x.log", LINES[::-1]))
-    assert [column.tolist() for column in messages] == COLUMNS
-    assert messages.order_id.tolist() == [11, 12, 11]
-    assert snapshots.time.tolist() == [34_202_000_000_000]
-    assert snapshots.figures.tolist() == [list(SNAPSHOT[1])]
-    assert snapshots.levels[0, BUY, 0].tolist() == [100, 100]
-    assert snapshots.levels[0, SELL, 0].tolist() == snapshots.levels[0, BUY, 1].tolist() == [NO_PRICE, 0]
+    ((columns, (snapshots,)),) = read(write_log(tmp_path / "x.log", LINES[::-1]))
+    assert columns == COLUMNS
+    assert snapshots["time"].tolist() == [34_202_000_000_000]
+    assert snapshots["figures"].tolist() == [list(SNAPSHOT_SHOWN[1])]
+    levels = snapshots["levels"]
+    assert levels[0, BUY, 0].tolist() == [100, 100]
+    assert levels[0, SELL, 0].tolist() == levels[0, BUY, 1].tolist() == [NO_PRICE, 0]
 
 
 def test_tables(tmp_path):
-    ((messages, snapshots),) = read(write_tables(tmp_path, ORDERS, TRADES))
-    assert [column.tolist() for column in messages] == COLUMNS
-    assert len(snapshots.time) == 0
+    assert read(write_tables(tmp_path, ORDERS, TRADES)) == [(COLUMNS, [])]
+
+
+def test_the_merged_stream(tmp_path):
+    assert read(write_merged(tmp_path, merged_rows(MESSAGES))) == [(COLUMNS, [])]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("TickTime", "Time"),
+        ("BizIndex", "TickIndex"),
+        ("BuyOrderNO,SellOrderNO", "buyno,sellno"),
+        (",09:30:00.010,", ",93000010,"),
+        (",09:30:00.010,", ",2024-01-02 09:30:00.01,"),
+        (",09:30:00.010,", ",20240102093000010,"),
+        (",A,", ",65,"),
+        (",T,", ",84,"),
+        (",600000,", ",600000.SH,"),
+        (",1.000,300,", ",1,300.000,"),
+        (",1.000,100,0.000,", ",0,100,0.000,"),  # vendors may leave out a delete's price
+    ],
+)
+def test_spellings_of_the_merged_stream(tmp_path, old, new):
+    rows = merged_rows(MESSAGES)
+    assert any(old in row for row in rows)
+    reading = Reading("sse", [write_merged(tmp_path / "20240102", [row.replace(old, new) for row in rows])])
+    flow = reading.flow()
+    assert flow["time"].tolist() == COLUMNS[2]
+    assert [flow[name].tolist() for name in ("price", "size")] == [[100] * 3, [300, 200, 100]]
+    assert {session.date for session in reading.sessions} == {"2024-01-02"}
 
 
 def test_float_prices_are_ticks(tmp_path):
     orders = [row.replace(",1.0,", ",15.929999999999999,") for row in ORDERS]
-    ((messages, _),) = read(write_tables(tmp_path, orders, TRADES))
-    assert messages.price.tolist() == [1593, 100, 1593]
+    ((columns, _),) = read(write_tables(tmp_path, orders, TRADES))
+    assert columns[4] == [1593, 100, 1593]
+
+
+def test_blocks_end_anywhere(tmp_path, monkeypatch):
+    paths = [write_tables(tmp_path / "tables", ORDERS, TRADES), write_log(tmp_path / "x.log", LINES)]
+    for block in (1, 7, 300):
+        monkeypatch.setattr(csv_blocks, "BLOCK", block)
+        assert [columns for columns, _ in read(*paths, options={"date": "2024-01-03"})] == [COLUMNS] * 2
+
+
+def test_other_instruments_are_counted(tmp_path):
+    others = [row.replace(",600000,", f",{code},") for code in ("510050", "900901", "000001.SZ") for row in MERGED[1:]]
+    reading = Reading("sse", [write_merged(tmp_path / "20240102", merged_rows(MESSAGES) + others)])
+    assert [session.symbol for session in reading.sessions] == ["600000"]
+    assert reading.ledger.counts["other_instruments"] == len(others)
 
 
 @pytest.mark.parametrize("dialect", ["BOM", "CRLF", "no last line end"])
@@ -77,8 +137,8 @@ def test_dialects(tmp_path, dialect):
         elif dialect == "no last line end":
             data = data.rstrip(b"\r\n")
         path.write_bytes(data)
-    for messages, _ in read(tmp_path):
-        assert [column.tolist() for column in messages] == COLUMNS
+    for columns, _ in read(tmp_path):
+        assert columns == COLUMNS
 
 
 def test_every_form_of_a_path(tmp_path):
@@ -90,12 +150,11 @@ def test_every_form_of_a_path(tmp_path):
     one, other = zipped(shelf / "a.zip", trades), zipped(shelf / "b.zip", orders)
     log = zipped(tmp_path / "log.zip", write_log(tmp_path / "600000_20240102.log", LINES))
     for paths in ([folder], [orders, trades], [both], [shelf], [one, other], [other, one]):
-        (session,) = find_sessions(paths)
+        (session,) = Reading("sse", paths).sessions
         assert session.name == "600000_2024-01-02"
-        assert [column.tolist() for column in session.read()[0]] == COLUMNS
-    (session,) = find_sessions([log])
-    assert (session.name, len(session.files)) == ("600000_2024-01-02", 1)
-    assert len(find_sessions([log, folder])) == 2
+        assert read(*paths) == [(COLUMNS, [])]
+    (session,) = Reading("sse", [log]).sessions
+    assert (session.name, len(session.sources)) == ("600000_2024-01-02", 1)
 
 
 def test_several_stocks_and_days(tmp_path):
@@ -106,78 +165,100 @@ def test_several_stocks_and_days(tmp_path):
         trades += more[1][1:]
     log = [*LINES, *(log_line(i, message, "600001") for i, message in enumerate(MESSAGES, start=9))]
     write_log(write_tables(tmp_path / "day", orders, trades) / "x.log", log)
-    sessions = find_sessions([tmp_path])
-    assert [session.name for session in sessions] == [
-        f"600000_{UNDATED}",
-        f"600001_{UNDATED}",
+    reading = Reading("sse", [tmp_path])
+    assert [session.name for session in reading.sessions] == [
         "600000_2024-01-02",
         "600001_2024-01-02",
         "600000_2024-01-03",
+        f"600000_{UNDATED}",
+        f"600001_{UNDATED}",
     ]
-    for session in sessions:
-        assert [c.tolist() for name, c in session.read()[0]._asdict().items() if name != "sequence"] == (
-            COLUMNS[:1] + COLUMNS[2:]
-        )
-    assert len({session.checksum() for session in sessions}) == 5
+    for columns, _ in read(tmp_path):
+        assert columns[:1] + columns[2:] == COLUMNS[:1] + COLUMNS[2:]
+    (only,) = Reading("sse", [tmp_path], {"date": "2024-01-03"}, symbols=["600001"]).sessions[1:]
+    assert only.name == "600001_2024-01-03"
 
 
 @pytest.mark.parametrize(
     ("name", "date"),
-    [("AX_600000_20230207.log", "2023-02-07"), ("2023-02-07.log", "2023-02-07"), ("600000.log", UNDATED)],
+    [
+        ("AX_600000_20230207.log", "2023-02-07"),
+        ("2023-02-07.log", "2023-02-07"),
+        ("600000.log", UNDATED),
+        ("x_20230231.log", UNDATED),
+    ],
 )
 def test_a_log_is_dated_by_its_name(tmp_path, name, date):
     folder = tmp_path / "logs"
     folder.mkdir()
-    (session,) = find_sessions([write_log(folder / name, LINES)])
+    (session,) = Reading("sse", [write_log(folder / name, LINES)]).sessions
     assert session.date == date
 
 
 def test_a_log_is_dated_by_its_folder(tmp_path):
     folder = tmp_path / "2023.02.07"
     folder.mkdir()
-    (session,) = find_sessions([write_log(folder / "x.log", LINES)])
+    (session,) = Reading("sse", [write_log(folder / "x.log", LINES)]).sessions
     assert session.date == "2023-02-07"
 
 
 def test_what_cannot_be_found(tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
-        find_sessions([tmp_path / "absent"])
+        read(tmp_path / "absent")
     (tmp_path / "words.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="no Shanghai level-2 files; expected"):
-        find_sessions([tmp_path])
+        read(tmp_path)
     (tmp_path / "x.zip").write_bytes(b"PK no")
     with pytest.raises(DataError, match="not a readable zip archive"):
-        find_sessions([tmp_path / "x.zip"])
-    folder = write_tables(tmp_path / "tables", ORDERS, TRADES)
-    with pytest.raises(DataError, match=r"the trades of 600000 2024-01-02 are missing; name their file too"):
-        find_sessions([folder / "orders.csv"])
-    with pytest.raises(DataError, match=r"the orders of 600000 2024-01-02 are missing"):
-        find_sessions([folder / "trades.csv"])
-    again = write_tables(tmp_path / "again", ORDERS, TRADES)
-    with pytest.raises(DataError, match=r"600000 2024-01-02 is in .*orders.csv too"):
-        find_sessions([folder, again])
+        read(tmp_path / "x.zip")
+    with pytest.raises(ValueError, match="isoformat"):
+        read(tmp_path, options={"date": "yesterday"})
+
+
+@pytest.mark.parametrize(("given", "missing"), [("orders", "trades"), ("trades", "orders")])
+def test_half_a_session(tmp_path, given, missing):
+    path = write_tables(tmp_path / "tables", ORDERS, TRADES) / f"{given}.csv"
+    with pytest.raises(DataError, match=rf"{given}.csv: {missing} missing: the {missing} of 600000 2024-01-02 are"):
+        Reading("sse", [path]).flow()
+    reading = Reading("sse", [path], on_error=SKIP)
+    assert len(reading.flow()["time"]) == 0
+    assert reading.verify().counts["rows"] == 0
+    assert reading.ledger.reasons == {f"{missing} missing": 2}
+
+
+def test_a_file_named_twice_by_two_names(tmp_path):
+    folders = [write_tables(tmp_path / name, ORDERS, TRADES) for name in ("one", "other")]
+    with pytest.raises(DataError, match=r"other/orders.csv, row 2: repeated sequence number: sequence number 1 occurs"):
+        read(*folders)
+    ((columns, _),) = read(*folders, on_error=SKIP)
+    assert columns == COLUMNS
 
 
 @pytest.mark.parametrize(
     ("line", "old", "new", "reason"),
     [
-        (1, "MsgType=192", "MsgType=193", "MsgType 193 is not one of"),
-        (1, " resv=", " ", "14 fields instead of 15: the line is cut"),
-        (2, "BizIndex=2", "Biz", "14 fields instead of 15: the line is cut"),
-        (3, "OrderNo", "OrderNr", "the field OrderNo is not where"),
-        (1, "Price=1000", "Price=1x00", "Price is not a number"),
-        (1, "Price=1000", "Price=-1000", "Price is not a number"),
-        (1, "Price=1000", "Price=1005", "Price 1005 is not a multiple of 10"),
-        (1, "Price=1000", "Price=0", "Price 0 is not positive"),
-        (2, "LastQty=200000", "LastQty=0", "LastQty 0 is not positive"),
-        (2, "LastQty=200000", "LastQty=200500", "LastQty 200500 is not a multiple of 1000"),
-        (2, "BizIndex=2", "BizIndex=2222222222222222222", "BizIndex is not a number of at most 18 digits"),
-        (1, "OrdType=65", "OrdType=67", "OrdType 67 is not one of 65, 68"),
-        (1, "Side=66", "Side=0", "Side 0 is not one of 66, 83"),
-        (2, "ExecType=83", "ExecType=70", "ExecType 70 is not one of 66, 83, 78"),
-        (3, "TransactTime=14565999", "TransactTime=14606000", "TransactTime 14606000 is not a time of day"),
-        (4, "DataTimeStamp=93002", "DataTimeStamp=240000", "DataTimeStamp 240000 is not a time of day"),
-        (4, "BidLevel[0].Price=1000", "BidLevel[0].Price=1001", r"BidLevel\[0\].Price 1001 is not a multiple of 10"),
+        (1, "MsgType=192", "MsgType=193", "unknown MsgType: MsgType '193' is not one of 192, 191, 111"),
+        (1, " resv=", " ", "the line is cut: 14 fields instead of 15"),
+        (2, "BizIndex=2", "Biz", "the line is cut: 14 fields instead of 15"),
+        (3, "OrderNo", "OrderNr", "fields in another order: the field OrderNo is not where"),
+        (1, "Price=1000", "Price=1x00", "not a number: Price is"),
+        (1, "Price=1000", "Price=-1000", "Price out of range: Price is -1000"),
+        (1, "Price=1000", "Price=1005", "Price off its unit: Price is 1005"),
+        (1, "Price=1000", "Price=0", "Price out of range: Price is 0"),
+        (2, "LastQty=200000", "LastQty=0", "LastQty out of range: LastQty is 0"),
+        (2, "LastQty=200000", "LastQty=200500", "LastQty off its unit: LastQty is 200500"),
+        (2, "BizIndex=2", "BizIndex=2222222222222222222", "not a number: BizIndex is"),
+        (1, "OrdType=65", "OrdType=67", "unknown OrdType: OrdType '67' is not one of 2, A, 65"),
+        (1, "Side=66", "Side=0", "unknown Side: Side '0' is not one of"),
+        (2, "ExecType=83", "ExecType=70", "unknown ExecType: ExecType '70' is not one of"),
+        (3, "TransactTime=14565999", "TransactTime=14606000", "not a time: TransactTime 14606000 is not a time of day"),
+        (4, "DataTimeStamp=93002", "DataTimeStamp=240000", "not a time: DataTimeStamp 240000 is not a time of day"),
+        (
+            4,
+            "BidLevel[0].Price=1000",
+            "BidLevel[0].Price=1001",
+            r"BidLevel\[0\].Price off its unit: BidLevel\[0\].Price is 1001",
+        ),
     ],
 )
 def test_a_damaged_log(tmp_path, line, old, new, reason):
@@ -191,11 +272,13 @@ def test_a_damaged_log(tmp_path, line, old, new, reason):
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ([*LINES, "words"], "row 5: not a line of this log; it has 0 fields"),
+        ([*LINES, "words"], "row 5: not a line of this log: it has 0 fields"),
         ([*LINES, LINES[0]], "sequence number 1 occurs twice"),
-        ([LINES[0].replace("9300001", "15000000"), *LINES[1:]], "sequence number 2 is earlier than the one before"),
-        ([LINES[0].replace("ChannelNo=6", "ChannelNo=5"), *LINES[1:]], r"channels \[5, 6\]"),
-        (LINES[3:], "holds no order and no trade"),
+        (
+            [LINES[0].replace("9300001", "15000000"), *LINES[1:]],
+            "time goes back: the message with sequence number 2 is earlier",
+        ),
+        ([LINES[0].replace("ChannelNo=6", "ChannelNo=5"), *LINES[1:]], "row 1: several channels: channel 5 besides 6"),
     ],
 )
 def test_a_log_that_contradicts_itself(tmp_path, lines, reason):
@@ -206,18 +289,18 @@ def test_a_log_that_contradicts_itself(tmp_path, lines, reason):
 @pytest.mark.parametrize(
     ("table", "row", "old", "new", "reason"),
     [
-        ("orders", 1, "OrderQty", "Quantity", "the header lacks OrderQty"),
-        ("trades", 2, ",200,", ",", "14 columns instead of 15"),
-        ("trades", 2, ",200,", ",200.5,", "TradeQty: '200.5' is not an integer"),
-        ("trades", 2, ",200,", ",,", "TradeQty: '' is not an integer"),
-        ("orders", 3, "14:56:59.990", "14:56:60.990", "MDTime: '14:56:60.990' is not a time HH:MM:SS.mmm"),
-        ("orders", 2, ",1.0,", ",one,", "OrderPrice: 'one' is not a decimal number"),
-        ("orders", 2, ",1.0,", ",1.005,", "OrderPrice 1.005 is off the tick of 0.01"),
-        ("orders", 2, ",1.0,", ",-1.0,", "OrderPrice -1.0 is no price"),
-        ("orders", 2, ",2,1.0,", ",3,1.0,", "OrderType 3 is not one of 2, 10"),
-        ("orders", 2, ",300,1,", ",300,3,", "OrderBSFlag 3 is not one of 1, 2"),
-        ("trades", 2, ",0,2,", ",0,4,", "TradeBSFlag 4 is not one of 1, 2, 0"),
-        ("orders", 3, ",100,", ",0,", "OrderQty 0 is not positive"),
+        ("orders", 1, "OrderQty", "Quantity", "columns missing: the header lacks OrderQty"),
+        ("trades", 2, ",200,", ",", "wrong number of columns: 14 columns instead of 15"),
+        ("trades", 2, ",200,", ",200.5,", "size off its unit: size is 200.5"),
+        ("trades", 2, ",200,", ",,", "not a number: size is ''"),
+        ("orders", 3, "14:56:59.990", "14:56:60.990", "not a time: time '14:56:60.990' is not a time of day"),
+        ("orders", 2, ",1.0,", ",one,", "not a number: price is 'one'"),
+        ("orders", 2, ",1.0,", ",1.005,", "price off its unit: price is 1.005"),
+        ("orders", 2, ",1.0,", ",-1.0,", "price out of range: price is -1.0"),
+        ("orders", 2, ",2,1.0,", ",3,1.0,", "unknown type: type '3' is not one of 2, A, 65, 10, D, 68"),
+        ("orders", 2, ",300,1,", ",300,3,", "unknown side: side '3' is not one of 1, B"),
+        ("trades", 2, ",0,2,", ",0,4,", "unknown side: side '4' is not one of"),
+        ("orders", 3, ",100,", ",0,", "size out of range: size is 0"),
     ],
 )
 def test_a_damaged_table(tmp_path, table, row, old, new, reason):
@@ -235,3 +318,53 @@ def test_a_damaged_archive(tmp_path):
     path.write_bytes(data.tobytes())
     with pytest.raises(DataError, match=r"x.zip"):
         read(path)
+
+
+def spoil(draw, lines):
+    """Lines that are cut, shuffled, repeated, or hold garbage."""
+    lines = list(lines)
+    for _ in range(draw(st.integers(1, 4))):
+        how, at = draw(st.integers(0, 5)), draw(st.integers(0, len(lines) - 1))
+        if how == 0:
+            lines[at] = lines[at][: draw(st.integers(0, len(lines[at])))]
+        elif how == 1:
+            lines = draw(st.permutations(lines))
+        elif how == 2:
+            lines.insert(at, lines[draw(st.integers(0, len(lines) - 1))])
+        elif how == 3:
+            lines[at] = draw(st.binary(max_size=40)).decode("latin-1")
+        else:  # a field
+            separator = "," if "," in lines[at] else "="
+            fields = lines[at].split(separator)
+            values = ["", "0", "-1", "7", "11", "1.005", "9" * 17, "9" * 30, "1e5", "nan", "24:00:00", "D", "T", "\0"]
+            fields[draw(st.integers(0, len(fields) - 1))] = draw(st.sampled_from(values))
+            lines[at] = separator.join(fields)
+    return lines
+
+
+@st.composite
+def spoilt_files(draw):
+    """A file's name and its spoilt content."""
+    files = {"x.log": LINES, "orders.csv": ORDERS, "trades.csv": TRADES, "mdl_4_24_0.csv": MERGED}
+    name = draw(st.sampled_from(list(files)))
+    text = "\n".join(spoil(draw, files[name])).encode("latin-1", errors="replace")
+    return name, text + draw(st.sampled_from([b"", b"\n", b"\xff\x00"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(spoilt_files())
+def test_damage_is_an_error_or_is_listed(tmp_path_factory, spoilt):
+    """Whatever a file holds: a DataError, or an order flow and a list of what was left out."""
+    name, content = spoilt
+    folder = write_tables(tmp_path_factory.mktemp("spoilt"), ORDERS, TRADES)
+    (folder / name).write_bytes(content)
+    for on_error in ("raise", SKIP):
+        try:
+            reading = Reading("sse", [folder], on_error=on_error)
+            for number in range(len(reading.sessions)):
+                flow = reading.flow(number)
+                assert (np.minimum(flow["size"], flow["price"]) > 0).all()
+                reading.verify(number)
+        except DataError:
+            continue
+        assert on_error == SKIP or not reading.ledger.rejections

@@ -5,7 +5,6 @@ import pytest
 from market_books import check_invariants, queues
 
 from mars_lmm.market.book import empty_books
-from mars_lmm.market.matching import make_matching
 from mars_lmm.market.resolve import make_resolving
 from mars_lmm.market.types import (
     ACCEPTED,
@@ -21,6 +20,7 @@ from mars_lmm.market.types import (
     SELL,
     UNKNOWN_ID,
 )
+from mars_lmm.market.venue import make_venue
 
 BACKGROUND, AGENT = 0, 1
 
@@ -32,14 +32,13 @@ def plain(function):
 @pytest.fixture
 def market():
     """`apply` in plain Python over a book with sells 1 (5), agent's 2 (5), 3 (5) at 20 and 4 (5) at 21."""
-    matching = make_matching(plain)
     book = empty_books(1, 16, 64, 1)[0]
     report = np.zeros(NUM_REPORT_COLUMNS, dtype=np.int64)
     trades = np.zeros((4, NUM_TRADE_COLUMNS), dtype=np.int64)
-    resolving = make_resolving(plain, matching)
+    resolving = make_resolving(plain, make_venue(plain))
 
     def apply(kind, price, size, order_id, owner=BACKGROUND):
-        resolving.apply(book, kind, SELL, price, size, order_id, owner, OLDEST_FIRST, report, trades)
+        resolving.apply(book, kind, SELL, price, size, order_id, owner, 0, OLDEST_FIRST, report, trades)
         check_invariants(book)
         return report
 

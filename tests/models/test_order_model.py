@@ -43,6 +43,40 @@ def test_layers_see_window_upon_window(make_model, make_orders):
         assert torch.equal(before, model(token, changed)[0, -1]) is not seen
 
 
+@pytest.mark.parametrize("lengths", [[5, 3, 8], [30, 2, 12]], ids=["within the window", "beyond it"])
+def test_a_packed_row_is_its_sessions_one_by_one(make_model, make_orders, lengths):
+    """Hidden states and gradients; behind the sessions lies padding."""
+    model = make_model(kv_heads=2)
+    end = sum(lengths)
+    token, market = make_orders(2, end + 4)
+    segment = torch.full((2, end + 4), 255, dtype=torch.uint8)
+    segment[:, :end] = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+
+    def loss_and_gradients(hidden, target):
+        model.zero_grad()
+        loss = torch.cat([model.nll(h, t).flatten() for h, t in zip(hidden, target, strict=True)]).mean()
+        loss.backward()
+        return loss.detach(), [parameter.grad.clone() for parameter in model.parameters()]
+
+    packed = model(token, market, segment)[:, :end].split(lengths, dim=1)
+    alone = [
+        model(t, m) for t, m in zip(token[:, :end].split(lengths, 1), market[:, :end].split(lengths, 1), strict=True)
+    ]
+    for one, other in zip(packed, alone, strict=True):
+        assert_close(one, other, atol=1e-5, rtol=1e-5)
+    targets = token[:, :end].split(lengths, 1)
+    assert_close(loss_and_gradients(packed, targets), loss_and_gradients(alone, targets), atol=1e-5, rtol=1e-5)
+    assert not torch.isclose(model(token, market)[:, lengths[0]], packed[1][:, 0]).all()
+
+
+@pytest.mark.parametrize("length", [WINDOW, 40])
+def test_rows_of_one_segment_go_the_way_of_rows_without(make_model, make_orders, length):
+    model = make_model()
+    token, market = make_orders(2, length)
+    segment = torch.tensor([[3], [0]]).expand(2, length)
+    assert torch.equal(model(token, market, segment), model(token, market))
+
+
 def test_default_shape():
     config = OrderModelConfig()
     assert (config.head_dim, config.num_kv_heads, config.num_mlp_channels) == (64, 4, 704)

@@ -39,6 +39,16 @@ def test_rotation_is_by_the_angle():
     assert_close(rotate(x, angle.cos(), angle.sin()), torch.cat((turned.real, turned.imag)))
 
 
+def dense_attention(q, k, v, window, segment=None):
+    """Attention by its definition."""
+    score = q @ k.repeat_interleave(q.shape[1] // k.shape[1], 1).transpose(-1, -2) / math.sqrt(q.shape[-1])
+    age = torch.arange(q.shape[2])[:, None] - torch.arange(q.shape[2])
+    unseen = (age < 0) | (age >= window)
+    if segment is not None:
+        unseen = unseen | (segment[:, None, :, None] != segment[:, None, None, :])
+    return F.softmax(score.masked_fill(unseen, -math.inf), -1) @ v.repeat_interleave(q.shape[1] // k.shape[1], 1)
+
+
 @pytest.mark.parametrize("kv_heads", [4, 2])
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17, 43])
 def test_window_attention_equals_the_dense_definition(length, kv_heads):
@@ -46,9 +56,8 @@ def test_window_attention_equals_the_dense_definition(length, kv_heads):
     generator = torch.Generator().manual_seed(0)
     q = torch.randn(2, heads, length, channels, generator=generator)
     k, v = torch.randn(2, 2, kv_heads, length, channels, generator=generator)
-    score = q @ k.repeat_interleave(heads // kv_heads, 1).transpose(-1, -2) / math.sqrt(channels)
-    age = torch.arange(length)[:, None] - torch.arange(length)
-    score = score.masked_fill((age < 0) | (age >= window), -math.inf)
-    expected = F.softmax(score, -1) @ v.repeat_interleave(heads // kv_heads, 1)
     attention = WindowAttention(window, length, q.device)
-    assert_close(attention(0, q, k, v), expected, atol=1e-5, rtol=1e-5)
+    assert_close(attention(0, q, k, v), dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5)
+    segment = torch.stack([torch.arange(length) // 5, torch.arange(length) // 13]).to(torch.uint8)
+    attention = WindowAttention(window, length, q.device, segment)
+    assert_close(attention(0, q, k, v), dense_attention(q, k, v, window, segment), atol=1e-5, rtol=1e-5)

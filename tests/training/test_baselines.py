@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from prepared_sets import VOCABULARY, numbered_rows, write_prepared
+from prepared_sets import VOCABULARY, numbered_rows, with_packed, write_prepared
 
 from mars_lmm.data.prepared import TRAIN, VALIDATION
 from mars_lmm.training.baselines import (
@@ -57,6 +57,14 @@ def test_pairs_are_the_scored_targets(tmp_path):
         for a, b in zip(row[first:], row[first + 1 :], strict=False)
     ]
     assert list(zip(previous, target, strict=True)) == expected
+
+
+def test_pairs_do_not_cross_sessions(tmp_path):
+    prepared = write_prepared(tmp_path, windows(np.arange(21), 4), numbered_rows(3, 4))
+    packed = with_packed(prepared, TRAIN, [np.array([100, 101, 102]), np.array([200, 201]), np.array([300, 301])])
+    previous, target = scored_pairs(packed, TRAIN)
+    assert previous.tolist() == [*range(20), 100, 101, 200, 300]
+    assert (target == previous + 1).all()
 
 
 def test_discount_is_neys_estimate():

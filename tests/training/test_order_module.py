@@ -4,8 +4,9 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from prepared_sets import numbered_rows, write_prepared
+from prepared_sets import market_of, numbered_rows, with_packed, write_prepared
 
+from mars_lmm.data.prepared import VALIDATION
 from mars_lmm.training.optimizers import OptimConfig
 from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
 
@@ -33,14 +34,31 @@ def nats_of(module, batch):
         return module.model.nll(hidden, batch["token"][:, 1:]).double().numpy()
 
 
-def test_loss_is_the_mean_over_scored_targets(make_module, make_data):
+def training_loss(module, batch, trainer):
+    """What a training step makes of a batch, outside of a run."""
+    module.trainer, module.log = trainer, lambda *args, **kwargs: None
+    return module.training_step(batch, 0).item()
+
+
+def test_loss_is_the_mean_over_scored_targets(make_module, make_data, make_trainer):
     module = make_module()
-    module.log = lambda *args, **kwargs: None
     (batch,) = make_data(batch_size=7).val_dataloader()
     nats = nats_of(module, batch)
-    scored = np.concatenate([row[first:] for row, first in zip(nats, batch["first_target"], strict=True)])
+    scored = np.concatenate([row[first:] for first, row in enumerate(nats)])
     assert len(scored) == sum(16 - first for first in range(7))
-    assert module.training_step(batch, 0).item() == pytest.approx(scored.mean(), rel=1e-6)
+    assert training_loss(module, batch, make_trainer()) == pytest.approx(scored.mean(), rel=1e-6)
+
+
+def test_packed_sessions_cost_what_they_cost_alone(tmp_path, make_module, make_data, make_trainer):
+    sessions = [numbered_rows(1, length - 1)[0] for length in (5, 9, 2, 12)]
+    few = write_prepared(tmp_path / "few", numbered_rows(2, 16), numbered_rows(1, 16))
+    packed = with_packed(few, VALIDATION, sessions)
+    module = make_module(prepared=packed)
+    (batch,) = make_data(batch_size=7, prepared=packed).val_dataloader()
+    rows = [*numbered_rows(1, 16), *sessions]
+    alone = [{"token": torch.tensor(row[None]), "market": torch.tensor(market_of(row)[None])} for row in rows]
+    expected = np.concatenate([nats_of(module, row)[0] for row in alone])
+    assert training_loss(module, batch, make_trainer()) == pytest.approx(expected.mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
@@ -48,7 +66,7 @@ def test_validation_is_the_mean_over_all_scored_targets(batch_size, make_module,
     module = make_module()
     (batch,) = make_data(batch_size=7).val_dataloader()
     nats = nats_of(module, batch)
-    scored = np.concatenate([row[first:] for row, first in zip(nats, batch["first_target"], strict=True)])
+    scored = np.concatenate([row[first:] for first, row in enumerate(nats)])
     (result,) = make_trainer().validate(module, datamodule=make_data(batch_size), verbose=False)
     assert result["validation/nats"] == pytest.approx(scored.mean(), rel=1e-6)
 

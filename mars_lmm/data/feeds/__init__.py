@@ -1,18 +1,74 @@
 """Feeds: raw files of a venue or vendor become order flow.
 
-A feed is a module with the functions of `Feed`; a new one is a new file and a line in `FEEDS`.
+A feed is a module of this package with a class `FEED`; a new one is a new file here and one in `conf/data`. What feeds
+share lies in `common`.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
-from mars_lmm.data.flow import OrderFlow
+import numpy as np
 
-FEEDS = {"lobster": "mars_lmm.data.feeds.lobster", "sse": "mars_lmm.data.feeds.sse"}
+from mars_lmm.data.feeds.common.files import RawFile
+from mars_lmm.data.flow import Session
+from mars_lmm.data.ledger import Ledger
+
+FEEDS = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "common")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that are read together, in one pass.
+
+    Attributes:
+        files: The files.
+        symbol: The instrument, if the files hold one session.
+        date: Its ISO date.
+    """
+
+    files: tuple[RawFile, ...]
+    symbol: str = ""
+    date: str = ""
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.files))
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(file.num_bytes for file in self.files)
+
+
+@dataclass(frozen=True)
+class FeedSession:
+    """One instrument on one trading day, as a feed has it.
+
+    Attributes:
+        symbol: The instrument.
+        date: ISO date.
+        sources: The sources that hold it.
+        records: Of a feed that sorts its files into a spool: the session's files of records there, one a source.
+    """
+
+    symbol: str
+    date: str
+    sources: tuple[Source, ...]
+    records: tuple[Path, ...] = ()
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.sources))
+
+    @property
+    def name(self) -> str:
+        """The session's name in messages."""
+        return f"{self.symbol}_{self.date}"
 
 
 @dataclass
@@ -31,25 +87,106 @@ class Verification:
     notes: list[str]
 
 
-class Feed(Protocol):
-    """What a feed's module offers; sessions are the feed's own description of its files."""
-
-    def find_sessions(self, paths: list[Path | str]) -> list[Any]:
-        """Find the sessions that lie at the paths."""
-
-    def to_order_flow(self, session: Any) -> OrderFlow:
-        """Turn a session into what participants submitted."""
-
-    def verify(self, session: Any) -> Verification:
-        """Compare a session with what our own matching makes of it."""
+@dataclass
+class NoOptions:
+    """Options of a feed that has none."""
 
 
-def load_feed(name: str) -> Feed:
-    """Import a feed's module.
+class Feed(ABC):
+    """Reads one kind of files.
+
+    Args:
+        options: Settings of the feed, the fields of its `Options`.
 
     Raises:
-        ValueError: No feed has this name.
+        ValueError: An option is unknown, or out of range.
     """
-    if name not in FEEDS:
-        raise ValueError(f"no feed {name!r}; choose one of {', '.join(FEEDS)}")
-    return importlib.import_module(FEEDS[name])
+
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, options: Mapping[str, Any] | None = None):
+        known = [field.name for field in fields(self.Options)]
+        unknown = [name for name in options or {} if name not in known]
+        if unknown:
+            raise ValueError(f"unknown option {unknown[0]}; this feed has {', '.join(known) or 'none'}")
+        self.options = self.Options(**(options or {}))
+
+    @abstractmethod
+    def find_sources(self, paths: Sequence[Path | str]) -> list[Source]:
+        """Find the feed's files: folders (searched with their subfolders and zip archives), zip archives, files.
+
+        Raises:
+            DataError: A path does not exist, or holds no such file; half of what belongs together is missing.
+        """
+
+    @abstractmethod
+    def describe(self, session: FeedSession) -> Session:
+        """The session as the order flow names it."""
+
+    @abstractmethod
+    def order_flow(self, session: FeedSession, ledger: Ledger) -> Iterator[dict[str, np.ndarray]]:
+        """Turn a session into what participants submitted, part by part.
+
+        Args:
+            session: The session.
+            ledger: Takes counts and bad rows.
+
+        Yields:
+            Columns of `mars_lmm.data.flow.COLUMNS`, in order; memory does not grow with the session.
+
+        Raises:
+            DataError: The files cannot be read; or a row is bad, and the ledger says that this is an error.
+        """
+
+    @abstractmethod
+    def verify(self, session: FeedSession, ledger: Ledger) -> Verification:
+        """Compare a session with what our own matching makes of its order flow.
+
+        Raises:
+            DataError: As `order_flow`.
+        """
+
+
+class SortedFeed(Feed):
+    """A feed whose files hold many sessions, which are sorted into a spool before anything else."""
+
+    record: ClassVar[np.dtype]
+    """What a message looks like in the spool."""
+
+    @abstractmethod
+    def decode(self, source: Source, ledger: Ledger) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Read a source once, in order, in parts that fit memory.
+
+        Args:
+            source: The files.
+            ledger: Takes counts and bad rows.
+
+        Yields:
+            Symbol, ISO date and records[N], in the source's order within a session; or snapshots to verify with, of
+            another type, which lie beside the records in a file of the suffix `mars_lmm.data.spool.SNAPSHOTS`.
+
+        Raises:
+            DataError: As `order_flow`.
+        """
+
+
+def load_feed(name: str, options: Mapping[str, Any] | None = None) -> Feed:
+    """A feed by name.
+
+    Args:
+        name: A module of this package, or the full name of one elsewhere: "my_package.my_feed".
+        options: Settings of the feed.
+
+    Raises:
+        ValueError: No feed has this name, or it has no such option.
+    """
+    if name not in FEEDS and "." not in name:
+        raise ValueError(f"no feed {name!r}; choose one of {', '.join(FEEDS)}, or give a module of your own")
+    try:
+        module = importlib.import_module(name if "." in name else f"mars_lmm.data.feeds.{name}")
+    except ImportError as error:
+        raise ValueError(f"feed {name}: {error}") from error
+    try:
+        return module.FEED(options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"feed {name}: {error}") from error

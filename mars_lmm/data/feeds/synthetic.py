@@ -8,14 +8,19 @@ more often. Every order goes through the same matching core that replays and rol
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 
 import numba
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.data.flow import ANONYMOUS, OrderFlow, Session
+from mars_lmm.data.errors import DataError
+from mars_lmm.data.feeds import Feed, FeedSession, Source, Verification
+from mars_lmm.data.flow import ANONYMOUS, SYNTHETIC, Columns, OrderFlow, Session
+from mars_lmm.data.ledger import Ledger
 from mars_lmm.market import types as t
 from mars_lmm.market.book import empty_books
 from mars_lmm.market.cpu import MATCHING
@@ -53,6 +58,39 @@ class SyntheticConfig:
             )
 
 
+class SyntheticFeed(Feed):
+    """The synthetic market as a feed without files."""
+
+    Options = SyntheticConfig
+
+    def find_sources(self, paths: Sequence[Path | str] = ()) -> list[Source]:
+        """One source a session; there are no paths to search."""
+        if paths:
+            raise DataError(paths[0], "the synthetic market is made, not read: give it no path")
+        return [Source((), "SYN", _trading_day(index).isoformat()) for index in range(self.options.sessions)]
+
+    def describe(self, session: FeedSession) -> Session:
+        """The session as the order flow names it."""
+        return self._make(session).session
+
+    def order_flow(self, session: FeedSession, ledger: Ledger) -> Iterator[Columns]:
+        """Make a session, in one part."""
+        flow = self._make(session)
+        ledger.counts.update(flow.counts)
+        yield flow.columns
+
+    def verify(self, session: FeedSession, ledger: Ledger) -> Verification:
+        """Nothing was recorded that the session could be compared with."""
+        return Verification({"rows": len(self._make(session)), "compared": 0, "mismatches": 0, "unknown_ids": 0}, 0, [])
+
+    def _make(self, session: FeedSession) -> OrderFlow:
+        dates = [source.date for source in self.find_sources()]
+        return synthetic_session(self.options, dates.index(session.date))
+
+
+FEED = SyntheticFeed
+
+
 def synthetic_session(config: SyntheticConfig, index: int) -> OrderFlow:
     """Make one session.
 
@@ -86,7 +124,7 @@ def synthetic_session(config: SyntheticConfig, index: int) -> OrderFlow:
         "price": rows[:, 3],
         "size": rows[:, 4],
         "order_id": order_id,
-        "flags": np.where(np.arange(count) < opened, ANONYMOUS, 0),
+        "flags": np.where(np.arange(count) < opened, ANONYMOUS, 0) | SYNTHETIC,
         "source_row": np.arange(1, count + 1),
     }
     return OrderFlow(session, columns, {"orders": count - opened})

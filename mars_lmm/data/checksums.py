@@ -1,0 +1,57 @@
+"""Checksums of raw files, remembered while the files keep their size and time: years of data are hashed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from mars_lmm.data.feeds import Source
+from mars_lmm.data.feeds.common.files import RawFile
+
+NAME = ".checksums.json"
+
+
+class Checksums:
+    """Remembers checksums in a folder.
+
+    Args:
+        folder: Where the memory lies; need not exist.
+    """
+
+    def __init__(self, folder: Path):
+        self._path = folder / NAME
+        try:
+            self._known: dict[str, list] = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def of(self, source: Source) -> str:
+        """The checksum of a source's files together.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        return hashlib.sha256("".join(self.of_file(file) for file in source.files).encode()).hexdigest()
+
+    def of_file(self, file: RawFile) -> str:
+        """The checksum of a file, sha256 of its content as it lies on disk.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        path = file.path.resolve()
+        stat = path.stat() if path.exists() else None
+        key = f"{path}!{file.member or ''}"
+        state = [stat.st_size, stat.st_mtime_ns] if stat else []
+        if stat is None or self._known.get(key, [None])[:-1] != state:
+            self._known[key] = [*state, file.checksum()]
+        return self._known[key][-1]
+
+    def save(self) -> None:
+        """Write the memory; it appears whole or not at all."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_name(f"{NAME}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(self._known))
+        os.replace(partial, self._path)

@@ -1,0 +1,256 @@
+"""LOBSTER files: reading them exactly and part by part, and saying which row is wrong and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from mars_lmm.compilation import kept_njit
+from mars_lmm.data.feeds import Source
+from mars_lmm.data.feeds.common.files import RawFile
+from mars_lmm.data.feeds.common.messages import CROSS, EXECUTE_HIDDEN, HALT, NEW, Messages
+from mars_lmm.data.feeds.common.number_rows import INTEGER, SECONDS, TEXT, NumberRows
+from mars_lmm.data.feeds.lobster.files import named
+from mars_lmm.data.ledger import Ledger
+from mars_lmm.market import types as t
+
+MISSING_PRICE = 9_999_999_999  # of a missing ask level; negative for a missing bid level
+MAX_TICKS = 20_000_000  # between a file's prices: NASDAQ's whole range in cents
+STUB_TICKS = 1_000_000  # orders and levels so far away are nobody's intention to trade, and no book holds both
+STUB = 0  # the kind of such a message
+DAY_NS = 24 * 60 * 60 * 10**9
+LINES = 1 << 15  # read at a time
+
+# Columns of a message file.
+TIME, KIND, ORDER_ID, SIZE, PRICE, DIRECTION = range(6)
+MESSAGE_COLUMNS = [SECONDS, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER]
+
+# Faults of a row: the reason, its detail, and the column of the message that has the value.
+BAD_KIND, PAST_MIDNIGHT, TIME_BACK, TIME_AHEAD, BAD_DIRECTION = range(1, 6)
+BAD_SIZE, BAD_PRICE, OFF_TICK, FAR, CROSSED = range(6, 11)
+MESSAGE_FAULTS = {
+    BAD_KIND: ("unknown type", "type {} is not one of 1 to 7", KIND),
+    PAST_MIDNIGHT: ("time out of range", "time {} ns lies past midnight; times are seconds of one day", TIME),
+    TIME_BACK: ("time goes back", "time {} ns is earlier than the row before; sort the feed as published", TIME),
+    TIME_AHEAD: ("time runs ahead", "time {} ns is later than the rows behind; sort the feed as published", TIME),
+    BAD_DIRECTION: ("bad direction", "direction {} is not 1 or -1", DIRECTION),
+    BAD_SIZE: ("bad size", f"size {{}} is not from 1 to {t.MAX_SIZE}", SIZE),
+    BAD_PRICE: ("bad price", f"price {{}} is not from 1 unit to {t.MAX_PRICE} ticks", PRICE),
+    OFF_TICK: ("price off the tick", "price {} is off the tick of {tick}", PRICE),
+    FAR: ("price far away", f"price {{}} is {MAX_TICKS:,} ticks or more away from the others; check the row", PRICE),
+}
+BOOK_FAULTS = {code: MESSAGE_FAULTS[code][:2] for code in (BAD_SIZE, BAD_PRICE, OFF_TICK, FAR)}
+BOOK_FAULTS[CROSSED] = ("crossed book", "price {} is not below the best ask")
+UNPAIRED = "without its other half"
+
+
+class Part(NamedTuple):
+    """Consecutive rows of a session; all messages of a moment are in one part.
+
+    Attributes:
+        messages: N messages, with prices in LOBSTER's units.
+        books: int64[N, 2, L, 2], the book after each, by side (`SELL`, `BUY`), level and (price in ticks, size); a
+            missing level is (`NO_PRICE`, 0).
+    """
+
+    messages: Messages
+    books: np.ndarray
+
+    def without_last_moment(self) -> tuple[Part, Part]:
+        """The rows before the last moment, and those of it."""
+        times = self.messages.time
+        row = int(np.searchsorted(times, times[-1])) if len(times) else 0
+        return Part(self.messages.part(0, row), self.books[:row]), Part(self.messages.part(row), self.books[row:])
+
+
+def read_parts(source: Source, price_tick: int, ledger: Ledger) -> Iterator[Part]:
+    """Read and check a session, part by part.
+
+    Args:
+        source: The message and the orderbook file.
+        price_tick: LOBSTER price units per tick (100 is one cent).
+        ledger: Takes bad rows; a bad row of one file takes the other file's row with it.
+
+    Raises:
+        DataError: A file cannot be read; or a row is bad, and the ledger says that this is an error.
+    """
+    message_file, book_file = source.files
+    levels = named(source).levels
+    checks = _Checks(source, price_tick, ledger)
+    held = Part(Messages(*np.empty((len(Messages._fields), 0), np.int64)), np.empty((0, 2, levels, 2), np.int64))
+    with (
+        NumberRows.open(message_file, _message_columns, ledger) as messages,
+        NumberRows.open(book_file, lambda _: [INTEGER] * (4 * levels), ledger) as books,
+    ):
+        last = 0
+        while min(messages.line, books.line) == last:
+            last += LINES
+            rows, values = messages.read(LINES)
+            book_rows, book_values = books.read(LINES)
+            if messages.line > books.line:
+                _refuse_surplus(messages, rows, message_file, books, book_file, ledger)
+            elif books.line > messages.line:
+                _refuse_surplus(books, book_rows, book_file, messages, message_file, ledger)
+            if not np.array_equal(rows, book_rows):
+                rows, mine, theirs = np.intersect1d(rows, book_rows, assume_unique=True, return_indices=True)
+                values, book_values = values[mine], book_values[theirs]
+            # The last moment may go on in the next part.
+            whole, held = checks.part(rows, values, book_values, held).without_last_moment()
+            if len(whole.books):
+                yield whole
+    if len(held.books):
+        yield held
+
+
+def _message_columns(number: int) -> list[int]:
+    """Six columns; newer downloads add the MPID."""
+    return [*MESSAGE_COLUMNS, TEXT] if number == 7 else MESSAGE_COLUMNS
+
+
+def _refuse_surplus(
+    longer: NumberRows, rows: np.ndarray, file: RawFile, shorter: NumberRows, short_file: RawFile, ledger: Ledger
+) -> None:
+    """Refuse the rows that one file has more: those of `rows`, the last that were read, and all that follow."""
+    detail = (
+        f"{short_file} ends after row {shorter.line}, and the two files belong together row by row: "
+        "one is truncated, get both again"
+    )
+    while True:
+        for row in rows[rows > shorter.line].tolist():
+            ledger.refuse(file, row, UNPAIRED, detail)
+        line = longer.line
+        rows, _ = longer.read(LINES)
+        if longer.line == line:
+            return
+
+
+class _Checks:
+    """Checks rows against each other and against what came before."""
+
+    def __init__(self, source: Source, price_tick: int, ledger: Ledger):
+        self._source, self._tick, self._ledger = source, price_tick, ledger
+        # The time of the last good row, the price in ticks that the others have to be near, and stub quotes so far.
+        self._state = np.array([0, t.NO_PRICE, 0], np.int64)
+
+    def part(self, rows: np.ndarray, values: np.ndarray, book_values: np.ndarray, held: Part) -> Part:
+        """The rows held back, and the good ones of N rows that follow them."""
+        num_held = len(held.books)
+        books = np.empty((num_held + len(rows), *held.books.shape[1:]), np.int64)
+        books[:num_held] = held.books
+        faults = np.zeros(len(rows), np.int64)
+        book_faults = np.zeros((len(rows), 2), np.int64)
+        if self._state[1] == t.NO_PRICE:
+            self._settle_range(book_values)
+        self._state[2] = 0
+        _check(values, book_values, self._tick, self._state, books[num_held:], faults, book_faults)
+        self._ledger.counts["stub_quotes"] += int(self._state[2])
+        self._refuse(rows, values, book_values, faults, book_faults)
+        good = (faults == 0) & (book_faults[:, 0] == 0)
+        if not good.all():
+            rows, values = rows[good], values[good]
+            books = books[np.concatenate([np.ones(num_held, np.bool_), good])]
+        time, order_id, price, size, kind = (values[:, at] for at in (TIME, ORDER_ID, PRICE, SIZE, KIND))
+        side = np.where(values[:, DIRECTION] == 1, t.BUY, t.SELL)
+        return Part(held.messages.then(Messages(time, order_id, price, size, rows, kind, side)), books)
+
+    def _refuse(
+        self,
+        rows: np.ndarray,
+        values: np.ndarray,
+        book_values: np.ndarray,
+        faults: np.ndarray,
+        book_faults: np.ndarray,
+    ) -> None:
+        message_file, book_file = self._source.files
+        for i in np.flatnonzero(faults).tolist():
+            reason, detail, column = MESSAGE_FAULTS[int(faults[i])]
+            detail = detail.format(values[i, column], tick=self._tick)
+            self._ledger.refuse(message_file, int(rows[i]), reason, detail)
+        for i in np.flatnonzero(book_faults[:, 0]).tolist():
+            code, column = book_faults[i].tolist()
+            reason, detail = BOOK_FAULTS[code]
+            where = f"{'bid' if column % 4 > 1 else 'ask'} level {column // 4 + 1}: "
+            detail = where + detail.format(book_values[i, column], tick=self._tick)
+            self._ledger.refuse(book_file, int(rows[i]), reason, detail)
+
+    def _settle_range(self, book_values: np.ndarray) -> None:
+        """Prices have to be near the median of the best ones that the first part shows."""
+        prices = book_values[:, :4:2]
+        shown = prices[(prices > 0) & (prices < MISSING_PRICE)]
+        if len(shown):
+            self._state[1] = int(np.median(shown)) // self._tick
+
+
+@kept_njit("market", "tokenizers", "data")
+def _check(values, book_values, tick, state, books, faults, book_faults):
+    """Find faults and stub quotes, and write the books; see `_Checks` for the state."""
+    near = state[1]
+    for i in range(len(values)):
+        faults[i] = _message_fault(values, i, tick, near, state)
+        for column in range(0, book_values.shape[1], 2):
+            side = t.SELL if column % 4 == 0 else t.BUY
+            price, size = book_values[i, column], book_values[i, column + 1]
+            level = books[i, side, column // 4]
+            unchanged = i > 0 and price == book_values[i - 1, column] and size == book_values[i - 1, column + 1]
+            if unchanged and book_faults[i - 1, 0] == 0:  # as most are, and divisions take long
+                level[0], level[1] = books[i - 1, side, column // 4]
+                continue
+            if price == (MISSING_PRICE if side == t.SELL else -MISSING_PRICE):
+                level[0], level[1] = t.NO_PRICE, 0
+                continue
+            ticks = price // tick
+            level[0], level[1] = ticks, size
+            fault = 0
+            if price <= 0 or ticks > t.MAX_PRICE:
+                fault = BAD_PRICE
+            elif ticks * tick != price:
+                fault = OFF_TICK
+            elif size <= 0 or size > t.MAX_SIZE:
+                fault = BAD_SIZE
+            elif near != t.NO_PRICE and abs(ticks - near) >= MAX_TICKS:
+                fault = FAR
+            elif near != t.NO_PRICE and abs(ticks - near) >= STUB_TICKS:
+                level[0], level[1] = t.NO_PRICE, 0
+            if fault > 0 and book_faults[i, 0] == 0:
+                book_faults[i, 0] = fault
+                book_faults[i, 1] = column + (fault == BAD_SIZE)
+        ask, bid = books[i, t.SELL, 0, 0], books[i, t.BUY, 0, 0]
+        if ask != t.NO_PRICE and bid >= ask and book_faults[i, 0] == 0:
+            book_faults[i, 0], book_faults[i, 1] = CROSSED, 2
+
+
+@numba.njit(nogil=True)
+def _message_fault(values, i, tick, near, state):
+    """What is wrong with a message, 0 if nothing is; a stub quote becomes a STUB."""
+    kind, size, price = values[i, KIND], values[i, SIZE], values[i, PRICE]
+    time, direction = values[i, TIME], values[i, DIRECTION]
+    priced = NEW <= kind <= EXECUTE_HIDDEN
+    if kind < NEW or kind > HALT:
+        return BAD_KIND
+    if time >= DAY_NS:
+        return PAST_MIDNIGHT
+    if time < state[0]:
+        return TIME_BACK
+    if i + 2 < len(values) and state[0] <= values[i + 1, TIME] < time and state[0] <= values[i + 2, TIME] < time:
+        return TIME_AHEAD
+    if priced and direction != 1 and direction != -1:
+        return BAD_DIRECTION
+    if (priced or kind == CROSS) and (size <= 0 or size > t.MAX_SIZE):
+        return BAD_SIZE
+    if priced:
+        ticks = price // tick
+        if price <= 0 or ticks > t.MAX_PRICE:
+            return BAD_PRICE
+        if kind != EXECUTE_HIDDEN:
+            if ticks * tick != price:
+                return OFF_TICK
+            if near != t.NO_PRICE and abs(ticks - near) >= MAX_TICKS:
+                return FAR
+            if near != t.NO_PRICE and abs(ticks - near) >= STUB_TICKS:
+                values[i, KIND] = STUB
+                state[2] += 1
+    state[0] = time
+    return 0

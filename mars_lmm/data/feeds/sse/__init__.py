@@ -1,0 +1,5 @@
+"""Shanghai level 2."""
+
+from mars_lmm.data.feeds.sse.feed import SseFeed
+
+FEED = SseFeed

@@ -1,0 +1,115 @@
+"""Columns of numbers and times, and what is left of orders: vectorised code beside the obvious one."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mars_lmm.data.feeds.common.clock import DAY, iso_date, read_times
+from mars_lmm.data.feeds.common.exact import LARGEST, NO_NUMBER, TOO_FINE, TOO_LARGE, WHOLE, whole_units
+from mars_lmm.data.feeds.common.live_orders import ORDER, LiveOrders
+from mars_lmm.data.feeds.common.messages import UNTOLD
+from mars_lmm.data.feeds.common.pairing import pair_executions
+
+QUICK = settings(max_examples=150, deadline=None, derandomize=True)
+NUMBERS = st.builds(
+    lambda sign, whole, part, power: f"{sign}{whole}{part}{power}",
+    st.sampled_from(["", "-", "+"]),
+    st.integers(0, 10**12).map(str),
+    st.sampled_from(["", ".", ".5", ".25", ".000000001", ".120000000000000000000", ".333"]),
+    st.sampled_from(["", "e0", "E2", "e-3", "e+1", "e-30", "e40"]),
+)
+FACTORS = st.sampled_from(
+    [Fraction(1), Fraction(100), Fraction(10**8), Fraction(1, 100), Fraction(1, 4), Fraction(8, 3)]
+)
+
+
+@QUICK
+@given(texts=st.lists(NUMBERS, min_size=1, max_size=8), per_one=FACTORS)
+def test_numbers_are_read_exactly(texts, per_one):
+    units = whole_units(pa.array(texts), per_one)
+    for text, value, state in zip(texts, units.value.tolist(), units.state.tolist(), strict=True):
+        exact = Fraction(Decimal(text)) * per_one
+        if state == WHOLE:
+            assert exact == value
+        elif state == TOO_FINE:
+            assert exact.denominator > 1
+        else:
+            # Room for the digits and the factor is needed on the way.
+            assert state == TOO_LARGE
+            assert abs(exact) * max(per_one.denominator, 1) > LARGEST // 10
+
+
+@QUICK
+@given(text=st.text("0123456789.eE+- x", max_size=12))
+def test_what_is_no_number_is_refused(text):
+    (state,) = whole_units(pa.array([text]), Fraction(1)).state.tolist()
+    try:
+        number = Decimal(text) if text == text.strip() else None
+    except ArithmeticError:
+        number = None
+    assert (number is None) == (state == NO_NUMBER or not text)
+
+
+@QUICK
+@given(
+    moment=st.datetimes(datetime(1971, 1, 1), datetime(2090, 1, 1)),
+    zone=st.sampled_from(["America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"]),
+)
+def test_times_are_those_of_the_calendar(moment, zone):
+    moment = moment.replace(tzinfo=UTC)
+    local = moment.astimezone(ZoneInfo(zone))
+    since_epoch = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    expected = (local.date().isoformat(), (local.replace(tzinfo=None) - midnight) // timedelta(microseconds=1) * 1000)
+    spellings = {
+        "epoch_microseconds": pa.array([since_epoch]),
+        "epoch_seconds": pa.array([Decimal(since_epoch) / 10**6]),
+        "iso": pa.array([moment.isoformat()]),
+    }
+    for style, column in spellings.items():
+        day, nanoseconds, state = read_times(column, style, ZoneInfo(zone))
+        assert state.tolist() == [WHOLE]
+        assert (iso_date(int(day[0])), int(nanoseconds[0])) == expected
+        assert nanoseconds[0] < DAY
+
+
+@QUICK
+@given(
+    messages=st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 9), st.sampled_from(["created", "changed", "deleted"])), max_size=40
+    ),
+    cuts=st.lists(st.integers(0, 40), max_size=4),
+)
+def test_what_is_left_of_orders_is_what_a_dictionary_says(messages, cuts):
+    live, found = LiveOrders(), []
+    for chunk in np.split(np.arange(len(messages)), sorted(cuts)):
+        orders = np.zeros(len(chunk), ORDER)
+        orders["shown"] = True
+        actions = np.array([messages[i][2] for i in chunk], dtype="<U7")
+        for place, i in enumerate(chunk):
+            orders["order_id"][place], orders["left"][place], orders["row"][place] = *messages[i][:2], i
+        before, _ = live.update(orders, actions == "created", actions == "deleted")
+        found += before.tolist()
+    left = {}
+    for (order_id, size, action), before in zip(messages, found, strict=True):
+        assert before == (UNTOLD if action == "created" else left.get(order_id, UNTOLD))
+        if action == "created" or order_id in left:
+            left[order_id] = size
+        if action == "deleted":
+            left.pop(order_id, None)
+    kept = {order["order_id"]: order["left"] for order in live.orders}
+    assert kept == left
+
+
+def test_the_nearest_half_of_the_same_size_belongs_to_an_execution():
+    time = np.array([1, 2, 2, 3, 9])
+    order_id = np.array([1, 2, 3, 4, 5])
+    side = np.array([0, 0, 1, 1, 0])
+    size = np.array([5, 5, 5, 5, 5])
+    assert pair_executions(time, order_id, side, size, 2).tolist() == [3, 2, 1, 0, -1]
