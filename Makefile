@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := outputs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint soak bench gpu-check clean
+.PHONY: help setup demo test lint fuzz soak bench gpu-check clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -37,11 +37,15 @@ lint: setup  ## Style, and that the packages keep to their floors
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 
+fuzz: setup  ## Damaged input, new at each run: every feed's files, rows and values (ten minutes)
+	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz tests/data
+
 soak: setup  ## The exchange against the reference: ten million messages under every rule file (half an hour on 2 cores)
 	$(BIN)/python -m pytest -m slow tests/market/test_venue.py
 
-bench: setup  ## Speed of the exchange and of rollouts, against baselines in the same run
+bench: setup  ## Speed of the exchange, of preparation and of rollouts, against baselines in the same run
 	$(BIN)/python -m mars_lmm.bench exchange
+	$(BIN)/python -m mars_lmm.bench prepare
 	$(BIN)/python -m mars_lmm.bench rollout --books 16
 
 # Without a .venv, the machine's own python serves: an image for GPUs brings torch, numba and lightning, and `make setup`

@@ -8,11 +8,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig, build, typed
+from mars_lmm.composition import build, typed
+from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig
+from mars_lmm.data.prepare import PrepareConfig
 from mars_lmm.models.order_model import OrderModel
 from mars_lmm.paths import CONF
 
 EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
+DATA = sorted(path.stem for path in Path(CONF, "data").glob("*.yaml"))
 MODELS = sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))
 
 
@@ -33,9 +36,26 @@ def train_config(*overrides):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes(experiment):
-    config = train_config(f"experiment={experiment}", "data.path=somewhere")
+    synthetic = composed("train", f"experiment={experiment}").data.feed == "synthetic"
+    config = train_config(f"experiment={experiment}", *([] if synthetic else ["data.path=somewhere"]))
     assert config.name == experiment
     assert config.data.row_length >= config.model.window
+
+
+@pytest.mark.parametrize("feed", [name for name in DATA if name != "mixed"])
+def test_every_feed_composes(feed):
+    overrides = [] if feed == "synthetic" else ["data.path=somewhere"]
+    if feed == "mapped":
+        overrides.append(f"data.options.mapping={CONF}/mapping/lobster.yaml")
+    config = typed(composed("prepare", f"data={feed}", *overrides), PrepareConfig)
+    assert (config.data.feed, config.data.name) == (feed, feed)
+
+
+def test_several_feeds_compose():
+    feeds = "data.feeds=[{feed: lobster, path: somewhere}, {feed: sse, path: [here, there]}]"
+    config = typed(composed("prepare", "data=mixed", feeds), PrepareConfig)
+    assert [feed.feed for feed in config.data.all_feeds] == ["lobster", "sse"]
+    assert config.data.all_feeds[1].paths == ["here", "there"]
 
 
 @pytest.mark.parametrize("size", MODELS)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
-from mars_lmm.data.feeds.common.messages import DELETE, EXECUTE, NEW
+from mars_lmm.data.feeds.common.by_order.messages import DELETE, EXECUTE, NEW
 from mars_lmm.data.feeds.lobster.read import MISSING_PRICE
 from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
 from mars_lmm.data.flow import ANONYMOUS, OrderFlow

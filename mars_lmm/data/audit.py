@@ -30,7 +30,7 @@ from mars_lmm.data.flow import FlowFile
 from mars_lmm.data.ledger import SKIP, Ledger
 from mars_lmm.data.preparation.sample import Sample, join
 from mars_lmm.data.preparation.units import held_out_from
-from mars_lmm.data.prepared import MANIFEST, TRAIN, VALIDATION, PreparedSet
+from mars_lmm.data.prepared import MANIFEST, TOKENIZER, TRAIN, VALIDATION, PreparedSet
 from mars_lmm.data.replay import Replayer
 from mars_lmm.data.rows import CODED, COLUMNS, coded_orders, decode_market, decode_pieces, decode_tokens
 from mars_lmm.tokenizers import observation as o
@@ -69,7 +69,6 @@ def find_leaks(prepared: PreparedSet) -> list[str]:
 
     Raises:
         DataError: A file of the set cannot be read.
-        ValueError: The tokenizer is of another version.
     """
     with TemporaryDirectory() as folder:
         audit = _Audit(prepared, Path(folder))
@@ -119,7 +118,8 @@ class _Audit:
     def __init__(self, prepared: PreparedSet, folder: Path):
         self.leaks: list[str] = []
         self._prepared, self._folder = prepared, folder
-        self._tokenizer = prepared.tokenizer()
+        with self._opened(TOKENIZER) as file:
+            self._tokenizer = OrderTokenizer.from_dict(json.load(file))
         try:
             self._config = DataConfig(cutoff=prepared.recipe["settings"]["cutoff"])
         except KeyError as error:
@@ -242,26 +242,21 @@ class _Audit:
         scored = start + np.maximum(found.pieces["first_target"][own], 0)
         sound = (start >= 0) & (length > 0) & (start + length <= len(orders.coded)) & (length <= found.room[own])
         faults = [
-            (~sound, "name orders that the session does not have"),
-            (sound & ~_same(found, own, orders.coded, sound), "hold other orders than they name"),
+            (~sound, "names orders that the session does not have"),
+            (sound & ~_same(found, own, orders.coded, sound), "holds other orders than it names"),
         ]
         if split == TRAIN:
-            faults.append(
-                (
-                    start + length > orders.training,
-                    f"read orders of training that are held out, from {orders.training} on",
-                )
-            )
+            faults.append((start + length > orders.training, f"reads held-out orders, from {orders.training} on"))
         else:
-            faults.append(
-                (scored < orders.training, f"score orders as held out that are trained on, up to {orders.training}")
-            )
+            faults.append((scored < orders.training, f"scores orders that are trained on, before {orders.training}"))
         for fault, what in faults:
             if fault.any():
                 at = int(fault.argmax())
+                which = (
+                    f"orders {start[at]} to {start[at] + length[at] - 1} of {_name(self._prepared.sessions[number])}"
+                )
                 self.leaks.append(
-                    f"{file}: {np.count_nonzero(fault)} rows {what}; the first is row {found.row[own[at]]}: orders "
-                    f"{start[at]} to {start[at] + length[at] - 1} of {_name(self._prepared.sessions[number])}"
+                    f"{file}: {what} (rows: {np.count_nonzero(fault)}, the first is row {found.row[own[at]]}, {which})"
                 )
         return int(scored.min()), int((start + length).max())
 
@@ -289,7 +284,7 @@ class _Audit:
                 yield handle
         except DataError as error:
             raise DataError(name, error.reason, error.row) from error
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise DataError(name, f"cannot be read: {error}; prepare the data again") from error
 
 

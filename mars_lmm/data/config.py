@@ -86,7 +86,7 @@ class DataConfig:
         for feed in self.all_feeds if self.prepared is None else ():
             if feed.feed == SYNTHETIC and feed.path is not None:
                 raise ValueError(f"data.path={feed.path}: the synthetic market is made, not read; set data.feed too")
-            if feed.feed not in (SYNTHETIC, "bitstamp") and not feed.paths:
+            if load_feed(feed.feed, feed.options).needs_paths and not feed.paths:
                 raise ValueError(f"data.feed={feed.feed} needs data.path=FOLDER_OR_ARCHIVE_OR_FILE")
         if not (_DATE.fullmatch(self.cutoff) or _TIME.fullmatch(self.cutoff)):
             raise ValueError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -235,7 +236,15 @@ class _Preparation:
 
     def _write(self, sessions: list[_Named], replayed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         arguments = [
-            (self.config, self.place, session.name, number, Session(**found["session"]), found["training_orders"])
+            (
+                self.config,
+                self.place,
+                session.name,
+                number,
+                Session(**found["session"]),
+                found["orders"],
+                found["training_orders"],
+            )
             for number, (session, found) in enumerate(zip(sessions, replayed, strict=True))
         ]
         names = [session.name for session in sessions]
@@ -336,7 +345,7 @@ def main(config: PrepareConfig, composed: DictConfig) -> None:
         f"{splits[TRAIN]['rows']:,} training rows, {splits[VALIDATION]['rows']:,} validation rows; "
         f"{rejected:,} rows of the feeds left out, {len(prepared.dropped)} sessions dropped\n"
         f"wrote {prepared.path}\ncard: {prepared.path}/{CARD_PAGE}\n"
-        f"next: python train.py {' '.join(HydraConfig.get().overrides.task)}"
+        f"next: python train.py {shlex.join(HydraConfig.get().overrides.task)}"
     )
 
 

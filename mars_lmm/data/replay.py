@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -14,16 +15,18 @@ from mars_lmm.data.ledger import Ledger
 from mars_lmm.data.market import session_rules
 from mars_lmm.market import types as t
 from mars_lmm.market.book import empty_books
+from mars_lmm.market.cpu import VENUE
 from mars_lmm.market.opening import open_books
 from mars_lmm.market.repack import with_room
 from mars_lmm.tokenizers import observation as o
-from mars_lmm.tokenizers.cpu import OBSERVING
+from mars_lmm.tokenizers.cpu import OBSERVING_ONE_BOOK
 
 # Room on either side of the prices a session saw, so that a simulated continuation can leave its range.
 LADDER_MARGIN = 4096
 FIRST_ROOM = 1024  # orders and ticks of a book that will grow
 
-_step = OBSERVING.step
+_step = OBSERVING_ONE_BOOK.step
+_snapshot, _refresh = VENUE.matching.snapshot, VENUE.matching.refresh
 
 
 @dataclass
@@ -76,6 +79,21 @@ def opening_state(flow: OrderFlow) -> MarketState:
     return _empty_state(flow.session, capacity, -(-ticks // 32) * 32, low)
 
 
+class _Scratch(NamedTuple):
+    """Memory that the compiled replay writes to; what makes no arrays of its own need not count references."""
+
+    report: np.ndarray
+    trades: np.ndarray
+    snapshot: np.ndarray
+    nobody: np.ndarray
+    no_tape: np.ndarray
+
+    @classmethod
+    def new(cls) -> _Scratch:
+        shapes = (t.NUM_REPORT_COLUMNS, (1, t.NUM_TRADE_COLUMNS), (2, t.DEPTH, 2), o.NUM_OBSERVED, o.NUM_TAPE)
+        return cls(*(np.zeros(shape, dtype=np.int64) for shape in shapes))
+
+
 class Replayer:
     """Puts a session through the exchange part by part; its book grows with the orders that rest.
 
@@ -120,7 +138,7 @@ class Replayer:
         count = int(np.count_nonzero(learned))
         observed = np.empty((count, o.NUM_OBSERVED), dtype=np.int64)
         tape = np.empty((count, o.NUM_TAPE), dtype=np.int64)
-        report = np.zeros(t.NUM_REPORT_COLUMNS, dtype=np.int64)
+        scratch = _Scratch.new()
         first = n = 0
         while first < len(visible):
             failed, n = _replay(
@@ -131,15 +149,15 @@ class Replayer:
                 visible[first:],
                 learned,
                 collected,
-                report,
                 observed,
                 tape,
                 n,
+                scratch,
             )
             if failed < 0:
                 break
             row = int(visible[first + failed])
-            outcome = t.OUTCOMES[report[t.OUTCOME]]
+            outcome = t.OUTCOMES[scratch.report[t.OUTCOME]]
             detail = f"kind, side, price, size, id, owner: {orders[row].tolist()}"
             reason = f"the exchange rejects the order ({outcome})"
             ledger.refuse(source, int(columns["source_row"][row]), reason, detail)
@@ -187,12 +205,12 @@ def _may_rest(columns: Columns) -> np.ndarray:
     return (columns["flags"] & HIDDEN == 0) & (columns["kind"] != t.CANCEL) & (columns["kind"] != t.CANCEL_AT)
 
 
-@kept_njit("market", "tokenizers", "data")
-def _replay(book, clock, orders, times, rows, learned, collected, report, observed, tape, n):
+@kept_njit("market", "tokenizers", "data", _nrt=False)
+def _replay(book, clock, orders, times, rows, learned, collected, observed, tape, n, scratch):
     """Put the rows through the book; return the place of the first that it rejects, or -1, and how many it observed."""
-    trades = np.empty((1, t.NUM_TRADE_COLUMNS), dtype=np.int64)
-    snapshot = np.empty((2, t.DEPTH, 2), dtype=np.int64)
-    nobody = np.empty((2, max(observed.shape[1], tape.shape[1])), dtype=np.int64)
+    report, trades, snapshot, nobody, no_tape = scratch
+    _refresh(book, snapshot)  # forgets what has changed so far
+    _snapshot(book, snapshot)
     for i in range(rows.shape[0]):
         row = rows[i]
         if collected[row]:
@@ -207,8 +225,8 @@ def _replay(book, clock, orders, times, rows, learned, collected, report, observ
             report,
             trades,
             snapshot,
-            observed[n] if learned[row] else nobody[0],
-            tape[n] if learned[row] else nobody[1],
+            observed[n] if learned[row] else nobody,
+            tape[n] if learned[row] else no_tape,
         )
         if collected[row]:
             _call(book, 0, t.CONTINUOUS)

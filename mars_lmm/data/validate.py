@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.common.order_log import BY_ID, PRICED
+from mars_lmm.data.feeds.mapped.order_log import BY_ID, PRICED
 from mars_lmm.data.flow import ANONYMOUS, COLUMNS, FLAGS, HIDDEN, SCHEMA, SCHEMA_VERSION, UNDATED, Session
 from mars_lmm.data.market import session_rules
 from mars_lmm.data.prepared import MANIFEST, PreparedSet
@@ -236,7 +236,7 @@ class _RowChecks:
                 learned += int(np.count_nonzero(is_order(self._session, columns)))
             self._row += len(batch)
         for fault, what in self._faults.items():
-            found.problems.append(f"{what.count:,} rows: {fault}; the first is {what.first}; {what.advice}")
+            found.problems.append(f"{fault} (rows: {what.count:,}, the first is {what.first}); {what.advice}")
         if self._session is not None and not learned:
             found.notes.append("no order lies within the session's hours, so there is nothing to learn from it")
         return anonymous
@@ -295,7 +295,7 @@ class _RowChecks:
         entry = self._faults.setdefault(what, _Fault(advice))
         if not entry.count:
             at = int(fault.argmax())
-            entry.first = f"row {self._row + at + 1}" + ("" if values is None else f" ({values[at]})")
+            entry.first = f"row {self._row + at + 1}" + ("" if values is None else f": {values[at]}")
         entry.count += int(np.count_nonzero(fault))
 
 
@@ -308,10 +308,10 @@ def _check_ids(file: pq.ParquetFile, anonymous: bool, found: FlowCheck) -> None:
             first = int(row[0]), int(order_id[0])
     if first is None:
         return
-    text = f"{count:,} rows: cancel or replace an order that was not submitted before; the first is row {first[0] + 1} "
-    text += f"(order {first[1]})"
+    what = "cancels and replacements of orders that were not submitted before"
+    text = f"{what} (rows: {count:,}, the first is row {first[0] + 1}: order {first[1]})"
     if anonymous:
-        found.notes.append(f"{text}; they take from the anonymous volume at their price")
+        found.notes.append(f"{text}; they take anonymous volume at their price")
     else:
         found.problems.append(f"{text}; add the order, or the opening book as rows flagged {ANONYMOUS}")
 

@@ -1,7 +1,8 @@
 """Prove that a feed is read right: `python -m mars_lmm.data.verify FEED PATH...`.
 
 Progress and the first mismatches go to standard error; the last line of standard output is one JSON object.
-The exit status is 0 if nothing mismatches, 1 if something does, and 2 if the data cannot be read.
+Bad rows are left out and listed. The exit status is 0 if nothing mismatches and no row is bad, 1 if something does, and 2
+if the data cannot be read.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import yaml
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import FEEDS, SortedFeed, load_feed
-from mars_lmm.data.ledger import RAISE, SKIP, Ledger
+from mars_lmm.data.ledger import SKIP, Ledger
 from mars_lmm.data.sessions import find_sessions, sort_source
+
+MAX_LISTED = 10  # bad rows of a session that are told of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,16 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="folder, archive or file")
     parser.add_argument("--symbols", nargs="+", default=[], metavar="S", help="only these instruments")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="a setting of the feed")
-    parser.add_argument("--on-error", choices=(RAISE, SKIP), default=RAISE, help="what becomes of bad rows")
     options = parser.parse_args(arguments)
     try:
         settings = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in options.option)}
-        result = verify(options.feed, options.paths, settings, options.symbols, options.on_error)
-    except ValueError as error:
+        result = verify(options.feed, options.paths, settings, options.symbols)
+    except (ValueError, yaml.YAMLError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(json.dumps(result))
-    return int(any(count for name, count in result.items() if name.endswith("mismatches")))
+    bad = any(count for name, count in result.items() if name.endswith("mismatches"))
+    return int(bad or bool(result["rejected"]))
 
 
 def verify(
@@ -54,7 +57,6 @@ def verify(
     paths: Sequence[Path | str],
     options: Mapping[str, Any] | None = None,
     symbols: Sequence[str] = (),
-    on_error: str = RAISE,
 ) -> dict[str, Any]:
     """Verify the sessions at some paths, with progress on standard error.
 
@@ -63,18 +65,17 @@ def verify(
         paths: Where the sessions lie.
         options: Settings of the feed.
         symbols: Only these instruments; all if there are none.
-        on_error: What becomes of bad rows, "raise" or "skip".
 
     Returns:
-        The feed's name, the number of sessions, the sums of their counts, the rows compared per second, and the rows
-        that were left out, by reason.
+        The feed's name, the number of sessions, the sums of their counts, the rows compared per second, the rows that
+        were left out, by reason, and what was counted while the files were read.
 
     Raises:
         ValueError: There is no such feed or option; as DataError: the data cannot be read.
     """
     feed = load_feed(name, options)
     sources = feed.find_sources(paths)
-    ledger = Ledger(on_error)
+    ledger = Ledger(SKIP)
     total, seconds = Counter(), 0.0
     with TemporaryDirectory() as temporary:
         folders = [Path(temporary, str(number)) for number in range(len(sources))]
@@ -86,20 +87,33 @@ def verify(
             raise DataError(
                 ", ".join(map(str, paths)), "no session to verify; the files hold none of these instruments"
             )
+        _list_rejections(ledger, 0)
         for number, session in enumerate(sessions, start=1):
+            listed = len(ledger.rejections)
             verification = feed.verify(session, ledger)
             total.update(verification.counts)
             seconds += verification.seconds
             summary = ", ".join(f"{count:,} {what}" for what, count in verification.counts.items())
             print(f"[{number}/{len(sessions)}] {session.name}: {summary}", file=sys.stderr)
             print(*verification.notes, sep="\n", end="\n" * bool(verification.notes), file=sys.stderr)
+            _list_rejections(ledger, listed)
+    if not total["rows"]:
+        raise DataError(", ".join(map(str, paths)), f"no good row to verify; left out were {dict(ledger.reasons)}")
     return {
         "feed": name,
         "sessions": len(sessions),
         **total,
         "rows_per_second": round(total["rows"] / seconds) if seconds else 0,
-        "rejected": ledger.reasons,
+        "rejected": dict(ledger.reasons),
+        "counts": dict(ledger.counts),
     }
+
+
+def _list_rejections(ledger: Ledger, first: int) -> None:
+    """Tell of the first rows that were left out since there were `first`."""
+    for rejection in ledger.rejections[first : first + MAX_LISTED]:
+        where = "" if rejection.row is None else f", row {rejection.row}"
+        print(f"{rejection.source}{where}: {rejection.reason}: {rejection.detail}", file=sys.stderr)
 
 
 if __name__ == "__main__":

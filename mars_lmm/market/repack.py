@@ -1,8 +1,8 @@
 """Copy a book into one of another capacity, every queue in order."""
 
-import numba
 import numpy as np
 
+from mars_lmm.compilation import kept_njit
 from mars_lmm.market import types as t
 from mars_lmm.market.book import NEXT, NO_SLOT, aligned, empty_books, sections
 from mars_lmm.market.cpu import VENUE
@@ -98,7 +98,7 @@ def with_room(book: np.ndarray, num_orders: int, low: int, high: int) -> np.ndar
     return repack(book, 1, max(slots, 2 * (live + num_orders)), ticks, base)[0]
 
 
-@numba.njit(nogil=True)
+@kept_njit("market")
 def _move_orders(source, target):
     for side in range(2):
         price = source[t.BEST_PRICE + side]

@@ -142,8 +142,7 @@ def _represent(distinct: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _pad(values: np.ndarray, cumulative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    missing = MAX_SAMPLES - len(values)
-    return (
-        np.pad(values.astype(np.int64), (0, missing), mode="edge"),
-        np.pad(cumulative.astype(np.float64), (0, missing), constant_values=1.0),
-    )
+    padded, weights = np.full(MAX_SAMPLES, values[-1], dtype=np.int64), np.ones(MAX_SAMPLES)
+    padded[: len(values)] = values
+    weights[: len(values)] = cumulative
+    return padded, weights

@@ -22,15 +22,22 @@ NUM_MARKET_FEATURES = LEVEL_FEATURES + 4 * t.DEPTH
 PRICE_DRAW, SIZE_DRAW, INTERVAL_DRAW = range(3)
 NUM_DECODE_DRAWS = 3
 
+NUM_TABLED = 2048
+
 
 class CodingTables(NamedTuple):
-    """A tokenizer as plain arrays and flags; edges are int64, cumulative weights float64."""
+    """A tokenizer as plain arrays and flags; edges are int64, cumulative weights float64.
+
+    `..._bins`, int16[NUM_TABLED], are the bins of the values from 0 on: an order has forty to look up.
+    """
 
     price_edges: np.ndarray
     size_edges: np.ndarray
     interval_edges: np.ndarray
     level_distance_edges: np.ndarray
     level_size_edges: np.ndarray
+    level_distance_bins: np.ndarray
+    level_size_bins: np.ndarray
     price_values: np.ndarray
     size_values: np.ndarray
     interval_values: np.ndarray
@@ -71,6 +78,11 @@ def make_coding(jit: Callable) -> Coding:
         return low
 
     @jit
+    def look_up(bins, edges, value):
+        """The bin of a value that is not negative."""
+        return bins[value] if value < NUM_TABLED else lower_bound(edges, value)
+
+    @jit
     def encode(tables, observed, market):
         market[CHANGE_FEATURE] = observed[o.CHANGE]
         market[MINUTE_FEATURE] = observed[o.MINUTE]
@@ -84,8 +96,12 @@ def make_coding(jit: Callable) -> Coding:
                     market[LEVEL_FEATURES + column + t.DEPTH] = 0
                 else:
                     size = observed[o.LEVELS + column + t.DEPTH]
-                    market[LEVEL_FEATURES + column] = lower_bound(tables.level_distance_edges, distance)
-                    market[LEVEL_FEATURES + column + t.DEPTH] = 1 + lower_bound(tables.level_size_edges, size)
+                    market[LEVEL_FEATURES + column] = look_up(
+                        tables.level_distance_bins, tables.level_distance_edges, distance
+                    )
+                    market[LEVEL_FEATURES + column + t.DEPTH] = 1 + look_up(
+                        tables.level_size_bins, tables.level_size_edges, size
+                    )
         num_prices = tables.price_edges.shape[0] + 1
         num_sizes = tables.size_edges.shape[0] + 1
         num_intervals = tables.interval_edges.shape[0] + 1

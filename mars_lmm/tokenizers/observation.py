@@ -79,13 +79,15 @@ def make_own_best(jit: Callable) -> Callable:
     return own_best
 
 
-def make_observing(jit: Callable, venue: Venue, apply: Callable) -> Observing:
+def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool = False) -> Observing:
     """Compile the observation of orders.
 
     Args:
         jit: The compiler, as for the matching core.
         venue: The compiled venue.
         apply: The compiled function that executes one recorded or simulated order.
+        refreshes: The snapshot that `step` gets is the one that it left for the same book, or, before the first, what
+            `Matching.refresh` asks for: that is faster than to take it anew.
 
     Returns:
         `step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape) -> bool`:
@@ -94,7 +96,8 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable) -> Observing:
         Anonymous volume changes the book and the mid; it is nobody's order, so it is not observed and time does not
         move. Returns whether the order was accepted.
     """
-    take_snapshot, advance = venue.matching.snapshot, venue.advance
+    take_snapshot = venue.matching.refresh if refreshes else venue.matching.snapshot
+    advance = venue.advance
 
     own_best = make_own_best(jit)
 

@@ -18,7 +18,7 @@ import numpy as np
 from mars_lmm.market import types as t
 from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.bins import QuantileBins
-from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES, NUM_TYPES, CodingTables
+from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES, NUM_TABLED, NUM_TYPES, CodingTables
 from mars_lmm.tokenizers.cpu import encode_observations
 
 VERSION = 1
@@ -88,6 +88,7 @@ class OrderTokenizer:
             *(bins.edges for bins in fields),
             self.level_distance.edges,
             self.level_size.edges,
+            *(bins.encode(np.arange(NUM_TABLED)).astype(np.int16) for bins in (self.level_distance, self.level_size)),
             *(bins.values for bins in fields),
             *(bins.cumulative for bins in fields),
             self.takers_rest,

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 
 from mars_lmm.data.datamodule import OrderDataModule
+from mars_lmm.data.prepared import TRAIN
 from mars_lmm.training.checkpoint import read_checkpoint
 from mars_lmm.training.order_module import OrderModule
 
@@ -71,7 +72,7 @@ def train(
 
     Returns:
         What `metrics.json` holds: the best `validation_nats`, `step`, `orders_seen` (targets of all ranks and
-        epochs), `seconds` and `parameters`.
+        epochs, on average over rows), `seconds` and `parameters`.
 
     Raises:
         ValueError: The checkpoint cannot be read, or belongs to another run.
@@ -82,10 +83,11 @@ def train(
     run = RunMetrics()
     trainer.callbacks.insert(0, run)  # before the checkpoints, which hold its state
     trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    train = datamodule.prepared.splits[TRAIN]
     metrics = {
         "validation_nats": run.validation_nats,
         "step": trainer.global_step,
-        "orders_seen": trainer.train_dataloader.samples_consumed * datamodule.prepared.row_length,
+        "orders_seen": round(trainer.train_dataloader.samples_consumed * train["orders"] / train["rows"]),
         "seconds": run.seconds,
         "parameters": module.model.num_parameters(),
     }

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, TRADE
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, TRADE
 from mars_lmm.market.types import BUY, DEPTH, NO_SIDE, SELL
 
 HEAD = (

@@ -7,7 +7,7 @@ sequence number and, of an order, its id.
 import random
 from pathlib import Path
 
-from mars_lmm.data.feeds.common.level2 import (
+from mars_lmm.data.feeds.common.level2.messages import (
     ADD,
     CLOSE,
     DELETE,
@@ -15,8 +15,8 @@ from mars_lmm.data.feeds.common.level2 import (
     OPENING_CALL,
     OWN_BEST_ORDER,
     TRADE,
-    day_rules,
 )
+from mars_lmm.data.market import session_rules
 from mars_lmm.market import types as t
 from mars_lmm.market.reference_venue import ReferenceVenue
 from mars_lmm.market.types import BUY, SELL
@@ -78,7 +78,7 @@ def _unified(messages, symbol, date):
 def random_messages(seed: int, count: int) -> list[tuple]:
     """A day of about `count` orders and cancels, as the exchange would publish what the reference venue does."""
     rng = random.Random(seed)
-    day = day_rules("szse_main", PREVIOUS_CLOSE)
+    day = session_rules("szse_main").day(PREVIOUS_CLOSE)
     venue = ReferenceVenue(10 * count, 400, 800, day.row.tolist(), day.schedule.tolist())
     messages = []
 

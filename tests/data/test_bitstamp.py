@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sorted_feeds import Reading
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.bitstamp import BitstampFeed
+from mars_lmm.data.feeds.bitstamp.feed import BitstampFeed
 from mars_lmm.data.flow import ANONYMOUS
 from mars_lmm.data.ledger import RAISE, SKIP
 from mars_lmm.market.reference import ReferenceBook
@@ -225,11 +225,11 @@ def test_live_orders_open_the_next_day(tmp_path):
     ("line", "reason"),
     [
         ("1,2,3", "wrong number of columns"),
-        ("x,1777680000099,1777680000099,1.0,1.0,created,bid", "order id is no number"),
-        ("5,,1777680000099,1.0,1.0,created,bid", "time is missing"),
+        ("x,1777680000099,1777680000099,1.0,1.0,created,bid", "id is no number"),
+        ("5,,1777680000099,1.0,1.0,created,bid", "timestamp is missing"),
         ("5,1777680000099,1777680000001,1.0,1.0,created,bid", "time goes back"),
         ("5,1777680000099,1777680000099,1.005,1.0,created,bid", "price is finer than its unit"),
-        ("5,1777680000099,1777680000099,1.0,-1.0,created,bid", "volume is negative"),
+        ("5,1777680000099,1777680000099,1.0,-1.0,created,bid", "volume out of range"),
         ("5,1777680000099,1777680000099,1.0,1e-09,created,bid", "volume is finer than its unit"),
         ("5,1777680000099,1777680000099,1.0,1.0,moved,bid", "unknown action"),
         ("5,1777680000099,1777680000099,1.0,1.0,created,up", "unknown direction"),

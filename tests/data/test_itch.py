@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mars_lmm.data import verify
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import itch, load_feed
-from mars_lmm.data.feeds.common import session_records
+from mars_lmm.data.feeds.common.by_order import session_records
 from mars_lmm.data.feeds.itch import decoding
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.data.sessions import find_sessions, sort_source
@@ -154,7 +154,7 @@ def test_a_bad_message_is_refused_and_nothing_else(tmp_path, flow_of, reason):
     flows, ledger = flow_of(path, on_error="skip")
     assert [(rejection.row, rejection.reason) for rejection in ledger.rejections] == [(4, reason)]
     assert flows["AAA"]["source_row"].tolist() == [2, 3, 5]
-    result = verify.verify("itch", [path], on_error="skip")
+    result = verify.verify("itch", [path])
     decoded = reason.startswith(("stock", "unknown s", "unknown m", "unread", "wrong"))
     assert result["mismatches"] == (not decoded)
     assert result["rejected"] == {reason: 1}
@@ -244,7 +244,7 @@ def test_no_bytes_crash_it(tmp_path_factory, data):
     path = folder / NAME
     path.write_bytes(content)
     try:
-        result = verify.verify("itch", [path], on_error="skip")
+        result = verify.verify("itch", [path])
     except DataError as error:
         if "no session" not in error.reason:
             raise
@@ -275,7 +275,7 @@ def test_the_artificial_day(real_file, flow_of):
     assert sum(types.values()) == 12_012
     # 117 messages name orders that no message of the file adds; the first order has the id 0.
     assert ledger.reasons == {"id out of range": 1, "unknown id": 117}
-    result = verify.verify("itch", [path], {"tick": "0.0001"}, on_error="skip")
+    result = verify.verify("itch", [path], {"tick": "0.0001"})
     assert result["mismatches"] == 118
     assert result["flow_mismatches"] == result["trade_mismatches"] == 0
     # Its book is crossed for most of the day, and its executions are of any order.

@@ -216,7 +216,7 @@ def with_(**values):
         (with_(id="1"), "our book rejects the order (duplicate_id)"),
         (with_(type="C"), "our book rejects the order (unknown_id)"),
         (with_(at="13:30"), "no date"),
-        (with_(at="noon"), "bad time"),
+        (with_(at="noon"), "not a time"),
         (with_(at="2024-07-02T13:29:59Z"), "time goes back"),
         (with_(stock=".."), "bad symbol"),
         (with_(who="-1"), "owner out of range"),

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import FeedSession, Source
-from mars_lmm.data.feeds.common import flow_builder, session_records
-from mars_lmm.data.feeds.common.files import RawFile
-from mars_lmm.data.feeds.common.messages import (
+from mars_lmm.data.feeds.common.by_order import flow_builder, session_records
+from mars_lmm.data.feeds.common.by_order.messages import (
     CLEAR,
     COLLECT,
     CROSS,
@@ -25,9 +24,10 @@ from mars_lmm.data.feeds.common.messages import (
     UNTOLD,
     Messages,
 )
-from mars_lmm.data.feeds.common.moments import whole_runs
-from mars_lmm.data.feeds.common.order_feed import OrderFeed
-from mars_lmm.data.feeds.common.session_records import MAX_TICKS
+from mars_lmm.data.feeds.common.by_order.moments import whole_runs
+from mars_lmm.data.feeds.common.by_order.order_feed import OrderFeed
+from mars_lmm.data.feeds.common.by_order.session_records import MAX_TICKS
+from mars_lmm.data.feeds.common.files import RawFile
 from mars_lmm.data.flow import ANONYMOUS, AUCTION, COLUMNS, HIDDEN, typed
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market.types import BUY, CANCEL, LIMIT, MAX_SIZE, NO_SIDE, SELL

@@ -18,8 +18,8 @@ from sse_writer import (
 
 from mars_lmm.data import verify
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, TRADE
-from mars_lmm.data.feeds.common.level2_records import merge
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, TRADE
+from mars_lmm.data.feeds.common.level2.records import merge
 from mars_lmm.data.feeds.sse.book import rebuild
 from mars_lmm.data.feeds.sse.snapshots import NO_MATCH, SNAPSHOT, Snapshots, match_snapshots
 from mars_lmm.data.flow import AUCTION

@@ -10,10 +10,10 @@ from sorted_feeds import Reading
 from sse_writer import log_line, merged_rows, snapshot_line, table_rows, write_log, write_merged, write_tables
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.common import csv_blocks
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, TRADE
-from mars_lmm.data.feeds.common.level2_feed import UNDATED
-from mars_lmm.data.feeds.common.level2_records import merge
+from mars_lmm.data.feeds.common.columns import delimited
+from mars_lmm.data.feeds.common.level2.feed import UNDATED
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, TRADE
+from mars_lmm.data.feeds.common.level2.records import merge
 from mars_lmm.data.feeds.sse.snapshots import SNAPSHOT
 from mars_lmm.data.ledger import SKIP
 from mars_lmm.data.spool import SNAPSHOTS, read_records
@@ -114,7 +114,7 @@ def test_float_prices_are_ticks(tmp_path):
 def test_blocks_end_anywhere(tmp_path, monkeypatch):
     paths = [write_tables(tmp_path / "tables", ORDERS, TRADES), write_log(tmp_path / "x.log", LINES)]
     for block in (1, 7, 300):
-        monkeypatch.setattr(csv_blocks, "BLOCK", block)
+        monkeypatch.setattr(delimited, "BLOCK", block)
         assert [columns for columns, _ in read(*paths, options={"date": "2024-01-03"})] == [COLUMNS] * 2
 
 
@@ -241,23 +241,23 @@ def test_a_file_named_twice_by_two_names(tmp_path):
         (1, " resv=", " ", "the line is cut: 14 fields instead of 15"),
         (2, "BizIndex=2", "Biz", "the line is cut: 14 fields instead of 15"),
         (3, "OrderNo", "OrderNr", "fields in another order: the field OrderNo is not where"),
-        (1, "Price=1000", "Price=1x00", "not a number: Price is"),
+        (1, "Price=1000", "Price=1x00", "Price is no number: Price is"),
         (1, "Price=1000", "Price=-1000", "Price out of range: Price is -1000"),
-        (1, "Price=1000", "Price=1005", "Price off its unit: Price is 1005"),
+        (1, "Price=1000", "Price=1005", "Price is finer than its unit: Price is 1005"),
         (1, "Price=1000", "Price=0", "Price out of range: Price is 0"),
         (2, "LastQty=200000", "LastQty=0", "LastQty out of range: LastQty is 0"),
-        (2, "LastQty=200000", "LastQty=200500", "LastQty off its unit: LastQty is 200500"),
-        (2, "BizIndex=2", "BizIndex=2222222222222222222", "not a number: BizIndex is"),
+        (2, "LastQty=200000", "LastQty=200500", "LastQty is finer than its unit: LastQty is 200500"),
+        (2, "BizIndex=2", "BizIndex=2222222222222222222", "BizIndex out of range: BizIndex is"),
         (1, "OrdType=65", "OrdType=67", "unknown OrdType: OrdType '67' is not one of 2, A, 65"),
         (1, "Side=66", "Side=0", "unknown Side: Side '0' is not one of"),
         (2, "ExecType=83", "ExecType=70", "unknown ExecType: ExecType '70' is not one of"),
-        (3, "TransactTime=14565999", "TransactTime=14606000", "not a time: TransactTime 14606000 is not a time of day"),
-        (4, "DataTimeStamp=93002", "DataTimeStamp=240000", "not a time: DataTimeStamp 240000 is not a time of day"),
+        (3, "TransactTime=14565999", "TransactTime=14606000", "not a time: TransactTime '14606000' is not a time"),
+        (4, "DataTimeStamp=93002", "DataTimeStamp=240000", "not a time: DataTimeStamp '240000' is not a time"),
         (
             4,
             "BidLevel[0].Price=1000",
             "BidLevel[0].Price=1001",
-            r"BidLevel\[0\].Price off its unit: BidLevel\[0\].Price is 1001",
+            r"BidLevel\[0\].Price is finer than its unit: BidLevel\[0\].Price is 1001",
         ),
     ],
 )
@@ -291,11 +291,11 @@ def test_a_log_that_contradicts_itself(tmp_path, lines, reason):
     [
         ("orders", 1, "OrderQty", "Quantity", "columns missing: the header lacks OrderQty"),
         ("trades", 2, ",200,", ",", "wrong number of columns: 14 columns instead of 15"),
-        ("trades", 2, ",200,", ",200.5,", "size off its unit: size is 200.5"),
-        ("trades", 2, ",200,", ",,", "not a number: size is ''"),
-        ("orders", 3, "14:56:59.990", "14:56:60.990", "not a time: time '14:56:60.990' is not a time of day"),
-        ("orders", 2, ",1.0,", ",one,", "not a number: price is 'one'"),
-        ("orders", 2, ",1.0,", ",1.005,", "price off its unit: price is 1.005"),
+        ("trades", 2, ",200,", ",200.5,", "size is finer than its unit: size is 200.5"),
+        ("trades", 2, ",200,", ",,", "size is missing"),
+        ("orders", 3, "14:56:59.990", "14:56:60.990", "not a time: time '14:56:60.990' is not a time"),
+        ("orders", 2, ",1.0,", ",one,", "price is no number: price is 'one'"),
+        ("orders", 2, ",1.0,", ",1.005,", "price is finer than its unit: price is 1.005"),
         ("orders", 2, ",1.0,", ",-1.0,", "price out of range: price is -1.0"),
         ("orders", 2, ",2,1.0,", ",3,1.0,", "unknown type: type '3' is not one of 2, A, 65, 10, D, 68"),
         ("orders", 2, ",300,1,", ",300,3,", "unknown side: side '3' is not one of 1, B"),

@@ -10,7 +10,7 @@ from sorted_feeds import Reading
 from szse_writer import random_messages, write_messages
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, MARKET_ORDER, OWN_BEST_ORDER, TRADE
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, MARKET_ORDER, OWN_BEST_ORDER, TRADE
 from mars_lmm.data.flow import AUCTION
 from mars_lmm.data.ledger import SKIP
 from mars_lmm.market.types import BEST_FIVE, BUY, CANCEL, LIMIT, MARKET, NO_SIDE, OPPOSITE_BEST, OWN_BEST, SELL
@@ -219,7 +219,7 @@ def test_contradictions_are_errors_or_left_out(tmp_path):
     ("table", "row", "old", "new", "reason"),
     [
         ("mdl_6_33_0", 1, "OrderQty", "Amount", "columns missing: the header lacks OrderQty"),
-        ("mdl_6_33_0", 2, ",10.0200,", ",10.0250,", "price off its unit: price is 10.0250"),
+        ("mdl_6_33_0", 2, ",10.0200,", ",10.0250,", "price is finer than its unit: price is 10.0250"),
         ("mdl_6_33_0", 2, ",10.0200,", ",-1,", "price out of range: price is -1"),
         ("mdl_6_33_0", 2, ",300.00,1,", ",300.00,G,", "unknown side: side 'G' is not one of"),
         ("mdl_6_33_0", 2, ",300.00,1,", ",1,", "wrong number of columns: 9 columns instead of 10"),
@@ -228,7 +228,7 @@ def test_contradictions_are_errors_or_left_out(tmp_path):
         ("mdl_6_36_0", 3, ",F,", ",A,", "unknown type: type 'A' is not one of F, 70, 4, 52"),
         ("mdl_6_36_0", 3, ",1,2,", ",1,0,", "seller out of range"),
         ("mdl_6_36_0", 3, "20240102092500000", "20240102096000000", "not a time"),
-        ("mdl_6_36_0", 3, "20240102092500000", "20240230092500000", "not a date: there is no day 20240230"),
+        ("mdl_6_36_0", 3, "20240102092500000", "20240230092500000", "not a time: time '20240230092500000'"),
     ],
 )
 def test_a_damaged_table(tmp_path, table, row, old, new, reason):

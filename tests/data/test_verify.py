@@ -1,16 +1,13 @@
 """The command that proves a feed: its last line, its exit status, its words on standard error."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
+from lobster_reading import read_flow
 from lobster_writer import NAME, record
 
 from mars_lmm.data import verify
-from mars_lmm.data.feeds import load_feed
 
-SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 KEYS = {"feed", "rows", "compared", "mismatches", "unknown_ids", "rows_per_second"}
 
 
@@ -55,29 +52,44 @@ def test_unreadable_data(tmp_path, capsys):
     assert progress.startswith(f"error: {tmp_path}: no LOBSTER files")
 
 
-def test_unknown_feed():
-    with pytest.raises(ValueError, match="no feed 'itch'; choose one of lobster"):
-        load_feed("itch")
+def test_what_the_command_cannot_do(folder, capsys):
+    assert run(capsys, "nothing", folder)[2].startswith("error: no feed 'nothing'")
+    assert "unknown option tick" in run(capsys, "lobster", folder, "--option", "tick=1")[2]
+    assert run(capsys, "lobster", folder, "--option", "price_tick=[")[0] == 2
+    assert "the files hold none of these instruments" in run(capsys, "lobster", folder, "--symbols", "OTHER")[2]
+
+
+def test_options_and_symbols(folder, capsys):
+    status, result, _ = run(capsys, "lobster", folder, "--option", "price_tick=50", "--symbols", "TEST")
+    assert (status, result["mismatches"], result["flow_mismatches"]) == (0, 0, 0)
+
+
+def test_bad_rows_are_listed(folder, capsys):
+    file = folder / NAME.format("message", 2)
+    lines = file.read_text().splitlines()
+    rows = len(lines)
+    lines[99] = "garbage"
+    file.write_text("\n".join(lines) + "\n")
+    status, result, progress = run(capsys, "lobster", folder)
+    assert (status, result["rows"], result["rejected"]) == (1, rows - 1, {"malformed row": 1})
+    assert f"{file}, row 100: malformed row: 1 columns" in progress
 
 
 @pytest.mark.parametrize(
-    ("name", "by_type"),
+    ("symbol", "levels", "by_type", "others"),
     [
-        ("AAPL_2012-06-21_1", (54_818, 252, 28_437, 23_658, 11_332)),
-        ("AMZN_2012-06-21_5", (77_381, 450, 66_685, 8_974, 2_445)),
-        ("GOOG_2012-06-21_10", (71_258, 19, 64_961, 7_765, 3_913)),
+        ("AAPL", 1, (54_818, 252, 28_437, 23_658, 11_332), (10_301, 15_599)),
+        ("AMZN", 5, (77_381, 450, 66_685, 8_974, 2_445), (6_865, 8_462)),
+        ("GOOG", 10, (71_258, 19, 64_961, 7_765, 3_913), (3_939, 4_393)),
     ],
 )
-def test_real_sessions(name, by_type):
+def test_real_sessions(lobster_zip, symbol, levels, by_type, others):
     """Every row of the vendor's books, predicted; and the order flow makes the same books and trades."""
-    path = SHARED / "data" / "lobster" / f"LOBSTER_SampleFile_{name}.zip"
-    if not path.exists():
-        pytest.skip("the LOBSTER samples are not here")
-    feed = load_feed("lobster")
-    (session,) = feed.find_sessions([path])
-    counts = feed.verify(session).counts
+    path = lobster_zip(symbol, levels)
+    counts = verify.verify("lobster", [path])
     assert counts["rows"] == counts["compared"] == sum(by_type)
     assert counts["mismatches"] == counts["flow_mismatches"] == counts["trade_mismatches"] == 0
-    flow = feed.to_order_flow(session)
+    assert (counts["revealed_levels"], counts["stale_levels"]) == others
+    flow, _ = read_flow(path)
     names = ("new", "reductions", "deletions", "executions", "hidden_executions")
     assert tuple(flow.counts[name] for name in names) == by_type

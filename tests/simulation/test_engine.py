@@ -5,9 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from mars_lmm.data.datasets import OrderRows
 from mars_lmm.data.flow import ANONYMOUS, HIDDEN
 from mars_lmm.data.prepared import TRAIN, VALIDATION
 from mars_lmm.data.replay import opening_state, replay
+from mars_lmm.data.rows import decode_pieces
 from mars_lmm.market import types as t
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
 from mars_lmm.simulation.engine import Proposal, RolloutEngine
@@ -75,11 +77,14 @@ def check_against_rows(rows, flows, prepared):
     for (_, _, tape), flow in zip(rows, flows, strict=True):
         np.testing.assert_array_equal(np.array(tape), replay(flow).tape)
     for split in (TRAIN, VALIDATION):
-        for row in pq.read_table(prepared.split_file(split)).to_pylist():
-            token, market, _ = rows[row["session"]]
-            window = slice(row["start"], row["start"] + prepared.row_length + 1)
-            assert row["token"] == [int(value) for value in token[window]]
-            assert row["market"] == np.concatenate(market[window]).tolist()
+        batch = OrderRows(prepared, split)
+        for shard in prepared.splits[split]["shards"]:
+            pieces, _ = decode_pieces(pq.read_table(prepared.path / shard["file"]))
+        for row, (session, start, length, _) in enumerate(pieces.tolist()):
+            token, market, _ = rows[session]
+            window = slice(start, start + length)
+            assert batch[row]["token"].tolist() == [int(value) for value in token[window]]
+            assert batch[row]["market"].flatten().tolist() == np.concatenate(market[window]).tolist()
 
 
 def test_recorded_sessions_through_the_engine_give_the_prepared_rows(model, small_set):

@@ -103,6 +103,8 @@ class Feed(ABC):
     """
 
     Options: ClassVar[type] = NoOptions
+    needs_paths: ClassVar[bool] = True
+    """Whether there is nothing to read unless a path is given."""
 
     def __init__(self, options: Mapping[str, Any] | None = None):
         known = [field.name for field in fields(self.Options)]
@@ -186,6 +188,8 @@ def load_feed(name: str, options: Mapping[str, Any] | None = None) -> Feed:
         module = importlib.import_module(name if "." in name else f"mars_lmm.data.feeds.{name}")
     except ImportError as error:
         raise ValueError(f"feed {name}: {error}") from error
+    if not hasattr(module, "FEED"):
+        raise ValueError(f"feed {name}: the module {module.__name__} has no FEED")
     try:
         return module.FEED(options)
     except (TypeError, ValueError) as error:

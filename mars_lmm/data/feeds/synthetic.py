@@ -62,6 +62,7 @@ class SyntheticFeed(Feed):
     """The synthetic market as a feed without files."""
 
     Options = SyntheticConfig
+    needs_paths = False
 
     def find_sources(self, paths: Sequence[Path | str] = ()) -> list[Source]:
         """One source a session; there are no paths to search."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-MAX_ORDERS = 100_000
+MAX_ORDERS = 50_000
 
 
 class Sample:
@@ -23,12 +23,16 @@ class Sample:
     def __init__(self, seed: int, num_columns: int):
         self._random = np.random.Philox(key=seed)
         self._parts = [(np.empty(0, np.uint64), np.empty((0, num_columns), np.int64))]
+        self._limit = np.iinfo(np.uint64).max  # larger keys have no place any more
 
     def add(self, rows: np.ndarray) -> None:
         """Take in the stream's next rows, int64[N, C]."""
-        self._parts.append((self._random.random_raw(len(rows)), rows))
-        if sum(len(keys) for keys, _ in self._parts) > 2 * MAX_ORDERS:
+        keys = self._random.random_raw(len(rows))
+        below = keys < self._limit
+        self._parts.append((keys[below], rows[below]))
+        if sum(len(keys) for keys, _ in self._parts) > 1.5 * MAX_ORDERS:
             self._parts = [_smallest(self._parts)]
+            self._limit = self._parts[0][0].max()
 
     def save(self, path: Path) -> None:
         """Write the sample."""

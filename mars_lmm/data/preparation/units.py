@@ -31,6 +31,7 @@ from mars_lmm.data.windows import PIECE, cut
 from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
+MAX_HELD = 1 << 20  # coded orders in memory
 TIME_COLUMN = o.TAPE_COLUMNS.index("time")
 
 
@@ -168,7 +169,7 @@ def replay_session(
 
 
 def write_session(
-    config: DataConfig, place: Workplace, name: str, number: int, session: Session, training_orders: int
+    config: DataConfig, place: Workplace, name: str, number: int, session: Session, num_orders: int, num_training: int
 ) -> dict[str, Any]:
     """Code a session's orders and write its training rows.
 
@@ -178,18 +179,19 @@ def write_session(
         name: Names the session in files.
         number: The session's place in the set.
         session: The session.
-        training_orders: How many of its orders are in the training split.
+        num_orders: How many orders it has.
+        num_training: How many of them are in the training split.
 
     Returns:
         By split: `shard` (file, rows, targets and digest) of a part that fills rows; or `pieces`, the fields of a
         part that is too short and has to be packed with others.
     """
     tokenizer = OrderTokenizer.load(place.folder / TOKENIZER)
-    orders = _code(place, name, session, tokenizer)
+    orders = _code(place.coded(name), place.flow(session), session, num_orders, tokenizer)
     found = {}
     for split, first, last, context in (
-        (TRAIN, 0, training_orders, 0),
-        (VALIDATION, training_orders, len(orders), config.context),
+        (TRAIN, 0, num_training, 0),
+        (VALIDATION, num_training, num_orders, config.context),
     ):
         pieces = cut(number, first, last, config.row_length, context)
         found[split] = {"shard": None, "pieces": []}
@@ -205,8 +207,10 @@ def write_session(
             }
         else:
             found[split]["pieces"] = pieces.tolist()
-    if not any(split["pieces"] for split in found.values()):
-        place.coded(name).unlink()
+    if any(split["pieces"] for split in found.values()):
+        orders.tofile(place.coded(name))
+    else:
+        place.coded(name).unlink(missing_ok=True)
     return found
 
 
@@ -227,7 +231,7 @@ def pack_rows(
         The shard's `file`, `rows`, `targets` and `digest`.
     """
     with RowWriter(place.folder / file, config.row_length) as writer:
-        writer.write(pieces, lambda number: _read_coded(place.coded(names[number])), counts)
+        writer.write(pieces, lambda number: np.fromfile(place.coded(names[number]), CODED), counts)
     return {"file": file, "rows": writer.num_rows, "targets": writer.num_targets, "digest": writer.digest}
 
 
@@ -249,17 +253,15 @@ def held_out_from(config: DataConfig, session: Session) -> int:
     return NEVER if session.date < config.cutoff else 0
 
 
-def _code(place: Workplace, name: str, session: Session, tokenizer: OrderTokenizer) -> np.ndarray:
-    """A session's coded orders, CODED[N], in a file."""
-    path = place.coded(name)
+def _code(path: Path, flow: Path, session: Session, count: int, tokenizer: OrderTokenizer) -> np.ndarray:
+    """A session's coded orders, CODED[count]; many are kept in the file `path`."""
+    coded = np.empty(count, CODED) if count <= MAX_HELD else np.memmap(path, CODED, "w+", shape=count)
     replayer, ledger = Replayer(session), Ledger(SKIP)
-    with path.open("wb") as file:
-        for columns in FlowFile(place.flow(session)).parts():
-            part = replayer.put(columns, ledger)
-            file.write(coded_orders(*tokenizer.encode(part.observed)).tobytes())
-    assert not ledger.rejections, "the flow was replayed before, without what the exchange rejected"
-    return _read_coded(path)
-
-
-def _read_coded(path: Path) -> np.ndarray:
-    return np.memmap(path, CODED, "r") if path.stat().st_size else np.empty(0, CODED)
+    first = 0
+    for columns in FlowFile(flow).parts():
+        part = replayer.put(columns, ledger)
+        last = first + len(part.observed)
+        coded[first:last] = coded_orders(*tokenizer.encode(part.observed))
+        first = last
+    assert first == count, "the flow was replayed before, without what the exchange rejected"
+    return coded

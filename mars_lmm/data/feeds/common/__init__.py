@@ -1,1 +1,1 @@
-"""What feeds share: files, the ledger of what was refused, the messages by order id, and what becomes of them."""
+"""What feeds share: raw files, columns of text and numbers, and the engines behind the messages of a venue."""

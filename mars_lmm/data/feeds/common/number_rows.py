@@ -22,8 +22,8 @@ INTEGER = 0  # at most 18 digits
 SECONDS = 1  # seconds since midnight with at most 14 decimals, to be read as nanoseconds
 TEXT = 2  # anything; read as 0
 MEANINGS = {
-    INTEGER: (re.compile(r"-?\d{1,18}"), "an integer"),
-    SECONDS: (re.compile(r"\d{1,5}(\.\d{1,14})?"), "a time in seconds since midnight"),
+    INTEGER: (re.compile(r"-?[0-9]{1,18}"), "an integer"),
+    SECONDS: (re.compile(r"[0-9]{1,5}(\.[0-9]{1,14})?"), "a time in seconds since midnight"),
     TEXT: (re.compile(r".*"), "text"),
 }
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -132,7 +132,7 @@ class NumberRows:
         return "not a row of numbers"
 
 
-@kept_njit("data")
+@kept_njit("data", _nrt=False)
 def _parse(text, columns, values):
     """Parse lines into the rows of `values`; return how many were good, and the bytes that they take."""
     comma, newline, minus, point, zero = ord(","), ord("\n"), ord("-"), ord("."), ord("0")

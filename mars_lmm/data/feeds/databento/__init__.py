@@ -17,12 +17,13 @@ import numpy as np
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import Source
-from mars_lmm.data.feeds.common.clock import DAY, zone_offsets
+from mars_lmm.data.feeds.common.by_order.messages import RECORD
+from mars_lmm.data.feeds.common.by_order.order_feed import OrderFeed, OrderFeedOptions
+from mars_lmm.data.feeds.common.columns.delimited import csv_header
+from mars_lmm.data.feeds.common.columns.times import DAY, zone_offsets
 from mars_lmm.data.feeds.common.files import RawFile, list_files
-from mars_lmm.data.feeds.common.messages import RECORD
-from mars_lmm.data.feeds.common.order_feed import OrderFeed, OrderFeedOptions
 from mars_lmm.data.feeds.databento import events
-from mars_lmm.data.feeds.databento.csv import REQUIRED, header, read_csv
+from mars_lmm.data.feeds.databento.csv import REQUIRED, read_csv
 from mars_lmm.data.feeds.databento.dbn import read_dbn
 from mars_lmm.data.feeds.databento.records import PRICE_UNITS, Part, good_records, no_records
 from mars_lmm.data.feeds.databento.symbols import SymbolTable
@@ -108,7 +109,7 @@ FEED = DatabentoFeed
 
 
 def _is_mbo(file: RawFile) -> bool:
-    return not file.name.endswith(CSV_SUFFIX) or set(REQUIRED) <= set(header(file))
+    return not file.name.endswith(CSV_SUFFIX) or set(REQUIRED) <= set(csv_header(file))
 
 
 @contextmanager

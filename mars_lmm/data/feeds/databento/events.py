@@ -12,7 +12,7 @@ import numpy as np
 from numba.typed import Dict, List
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.data.feeds.common import messages as m
+from mars_lmm.data.feeds.common.by_order import messages as m
 from mars_lmm.data.feeds.databento.records import (
     ADD,
     BID,

@@ -12,8 +12,8 @@ import numpy as np
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import Source
+from mars_lmm.data.feeds.common.by_order.order_feed import OrderFeed, OrderFeedOptions
 from mars_lmm.data.feeds.common.files import RawFile, list_files
-from mars_lmm.data.feeds.common.order_feed import OrderFeed, OrderFeedOptions
 from mars_lmm.data.feeds.itch.decoding import Decoder
 from mars_lmm.data.ledger import Ledger
 

@@ -10,8 +10,7 @@ import numba
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.data.feeds.common.files import RawFile
-from mars_lmm.data.feeds.common.messages import (
+from mars_lmm.data.feeds.common.by_order.messages import (
     CROSS,
     DELETE,
     EXECUTE,
@@ -23,6 +22,7 @@ from mars_lmm.data.feeds.common.messages import (
     UNCROSS,
     UNTOLD,
 )
+from mars_lmm.data.feeds.common.files import RawFile
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market import types as t
 

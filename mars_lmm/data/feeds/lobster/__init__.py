@@ -12,8 +12,8 @@ import numpy as np
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import Feed, FeedSession, Source, Verification
-from mars_lmm.data.feeds.common.messages import EXECUTE_HIDDEN, NAMES, Messages
-from mars_lmm.data.feeds.common.submitted import COUNTS, FLAGS, LAST, TIME, submitted_orders
+from mars_lmm.data.feeds.common.by_order.messages import EXECUTE_HIDDEN, NAMES, Messages
+from mars_lmm.data.feeds.common.by_order.submitted import COUNTS, FLAGS, LAST, TIME, submitted_orders
 from mars_lmm.data.feeds.lobster.book import CHANGE_FLAGS, CHANGE_ROW, BookFollower, Followed
 from mars_lmm.data.feeds.lobster.check import Fills, FlowChecker
 from mars_lmm.data.feeds.lobster.files import find_sources, named

@@ -18,16 +18,23 @@ import numpy as np
 
 from mars_lmm.compilation import kept_njit
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.common.levels import apply_order, copy_levels, describe_difference, holds, is_worse
-from mars_lmm.data.feeds.common.messages import CROSS, EXECUTE, HALT, NEW, Messages
-from mars_lmm.data.feeds.lobster.read import STUB, Part
+from mars_lmm.data.feeds.common.by_order.levels import (
+    apply_order,
+    copy_levels,
+    describe_difference,
+    holds,
+    is_worse,
+    rest_order,
+)
+from mars_lmm.data.feeds.common.by_order.messages import COLLECT, CROSS, EXECUTE, HALT, NEW, UNCROSS, Messages
+from mars_lmm.data.feeds.lobster.read import STUB, TRADING_RESUMES, Part
 from mars_lmm.data.flow import ANONYMOUS, AUCTION
 from mars_lmm.market import repack
 from mars_lmm.market import types as t
 from mars_lmm.market.book import NO_SLOT, empty_books
 from mars_lmm.market.cpu import MATCHING
 
-_jit = numba.njit(nogil=True)
+_jit = numba.njit(nogil=True, _nrt=False)
 _find, _best, _level_size, _next_price = MATCHING.find, MATCHING.best, MATCHING.level_size, MATCHING.next_price
 
 MAX_EXAMPLES = 5  # mismatching rows that are described
@@ -49,8 +56,9 @@ COUNTS = (
 )
 
 # What `_follow` keeps from call to call: the last message's row in its file; why the book has to be set before the next
-# message (OPENING_LEVELS, RESET_LEVELS, or 0); when the last auction was; whether each side is as the vendor shows it.
-LAST_ROW, SETS, AUCTION_TIME, AGREES = range(4)
+# message (OPENING_LEVELS, RESET_LEVELS, or 0); when the last auction was; whether trading is halted; whether each side
+# is as the vendor shows it.
+LAST_ROW, SETS, AUCTION_TIME, HALTED, AGREES = range(5)
 
 # Columns of a change, behind those of an order row.
 CHANGE_ROW, CHANGE_FLAGS = t.NUM_ORDER_COLUMNS, t.NUM_ORDER_COLUMNS + 1
@@ -103,7 +111,7 @@ class BookFollower:
         self.seconds = 0.0
         self._source, self._tick, self._skips = source, price_tick, skips
         self._counters = np.zeros(NUM_COUNTERS, np.int64)
-        self._state = np.array([0, OPENING_LEVELS, -1, True, True])
+        self._state = np.array([0, OPENING_LEVELS, -1, False, True, True])
         self._book: np.ndarray | None = None
         self._before: np.ndarray | None = None  # the vendor's book after the last message
         self._next_id = -1
@@ -219,7 +227,7 @@ def _most_changes(book, num_levels):
     return book[t.NUM_LEVELS] + book[t.NUM_LEVELS + 1] + 12 * num_levels + 8
 
 
-@kept_njit("market", "tokenizers", "data")
+@kept_njit("market", "tokenizers", "data", _nrt=False)
 def _follow(book, orders, messages, books, first, row, state, skips, next_id, out):
     """Follow the messages from `row` on; return the row that may lack room for its changes, or the end.
 
@@ -232,17 +240,18 @@ def _follow(book, orders, messages, books, first, row, state, skips, next_id, ou
         if len(out.changes) - out.counters[NUM_CHANGES] < most or book[t.NUM_SLOTS] - book[t.LIVE_ORDERS] < most:
             return row
         order = orders[row]
-        before, after = first if row == 0 else books[row - 1], books[row]
         if messages.row[row] != state[LAST_ROW] + 1 and state[SETS] != OPENING_LEVELS:
             state[SETS] = RESET_LEVELS
         state[LAST_ROW] = messages.row[row]
         sets = state[SETS] != 0
         if sets:
-            _set_before(book, order, after, row, state[SETS], next_id, out)
+            _set_before(book, order, books[row], row, state[SETS], next_id, out)
             state[SETS] = 0
 
         if kinds[row] == CROSS:
             state[AUCTION_TIME] = times[row]
+        elif kinds[row] == HALT:
+            state[HALTED] = messages.price[row] != TRADING_RESUMES
         auctions = kinds[row] == CROSS or kinds[row] == HALT
         fits = True
         applied = False
@@ -251,11 +260,18 @@ def _follow(book, orders, messages, books, first, row, state, skips, next_id, ou
             slot = _find(book, order[t.ORDER_ID])
             live = slot != NO_SLOT
             side, price = order[t.SIDE], order[t.PRICE]
+            if kinds[row] == EXECUTE and live and (state[HALTED] or state[AUCTION_TIME] == times[row]):
+                # In an auction an order trades at the auction's price.
+                kinds[row] = UNCROSS
+                price = book[slot + t.PRICE]
+                order[t.PRICE] = price
             if order[t.KIND] == t.CANCEL:
                 out.counters[UNKNOWN_IDS] += not live
                 applied = not live or (book[slot + t.SIDE] == side and book[slot + t.PRICE] == price)
                 fits = kinds[row] != EXECUTE or price == _best(book, side)
-            elif state[AUCTION_TIME] == times[row] and (live or (not sets and _same(before, after))):
+            elif state[AUCTION_TIME] == times[row] and (
+                live or (not sets and _stays(books, row, t.SELL) and _stays(books, row, t.BUY))
+            ):
                 # After an auction the orders that it left are told again; they stand already, unless they changed.
                 out.counters[REANNOUNCED] += 1
                 auctions = True
@@ -263,27 +279,28 @@ def _follow(book, orders, messages, books, first, row, state, skips, next_id, ou
                 order[t.SIZE] = 0
             else:
                 applied = not _crosses(side, price, _best(book, 1 - side))
-            if applied:
+            if state[HALTED] and not applied and kinds[row] == NEW:
+                # While trading is halted, orders rest whatever the other side offers.
+                kinds[row] = COLLECT
+                rest_order(book, order, report, out.trades)
+                applied = report[t.OUTCOME] == t.ACCEPTED
+            elif applied:
                 apply_order(book, order, report, out.trades)
                 applied = report[t.OUTCOME] == t.ACCEPTED
                 if order[t.KIND] == t.CANCEL:
                     fits = fits and report[t.CANCELLED] >= order[t.SIZE]
             fits = fits and (applied or order[t.SIZE] == 0)
         if auctions:
-            _set_window(book, after, row, AUCTION_LEVELS, next_id, out)
+            _set_window(book, books[row], row, AUCTION_LEVELS, next_id, out)
         for side in range(2):
             # A side that neither the message nor the vendor changed agrees, or disagrees, as before.
-            if (
-                row > 0
-                and fits
-                and not (sets or auctions)
-                and side != order[t.SIDE]
-                and _same_side(before, after, side)
-            ):
+            if fits and not (sets or auctions) and row > 0 and side != order[t.SIDE] and _stays(books, row, side):
                 continue
-            if not sets:
-                _cover(book, side, before[side], after[side], row, next_id, out)
-            state[AGREES + side] = holds(book, side, after[side])
+            after = books[row, side]
+            edge = first[side, -1, 0] if row == 0 else books[row - 1, side, -1, 0]
+            if not sets and _moves_outwards(side, edge, after[-1, 0]):
+                _cover(book, side, edge, after, row, next_id, out)
+            state[AGREES + side] = holds(book, side, after)
         if not (fits and state[AGREES + t.SELL] and state[AGREES + t.BUY]):
             out.unfit[row] = True
             _note_example(book, row, out)
@@ -315,34 +332,36 @@ def _note_example(book, row, out):
 def _put_change(order, place, row, out):
     """Put what a message did to the book among the changes, before those that came after it."""
     for later in range(out.counters[NUM_CHANGES], place, -1):
-        out.changes[later] = out.changes[later - 1]
+        for column in range(NUM_CHANGE_COLUMNS):
+            out.changes[later, column] = out.changes[later - 1, column]
     change = out.changes[place]
-    change[: t.NUM_ORDER_COLUMNS] = order
+    for column in range(t.NUM_ORDER_COLUMNS):
+        change[column] = order[column]
     change[CHANGE_ROW] = row
     change[CHANGE_FLAGS] = ANONYMOUS
     out.counters[NUM_CHANGES] += 1
 
 
 @_jit
-def _same(levels, other):
-    return _same_side(levels, other, t.SELL) and _same_side(levels, other, t.BUY)
-
-
-@_jit
-def _same_side(levels, other, side):
-    for level in range(levels.shape[1]):
-        if levels[side, level, 0] != other[side, level, 0] or levels[side, level, 1] != other[side, level, 1]:
-            return False
+def _stays(books, row, side):
+    """Whether a message changed nothing of what the vendor shows of a side."""
+    for level in range(books.shape[2]):
+        for column in range(2):
+            if books[row, side, level, column] != books[row - 1, side, level, column]:
+                return False
     return True
 
 
 @_jit
-def _cover(book, side, before, after, row, next_id, out):
-    """Settle the prices of a side that the window covers after a row but did not before."""
-    edge, end = before[-1, 0], after[-1, 0]
-    if edge == t.NO_PRICE or (end != t.NO_PRICE and not is_worse(side, end, edge)):
-        return  # every level was in view, or the window did not move outwards
-    _remove_levels(book, side, edge, after, row, REVEALED_LEVELS, next_id, out)
+def _moves_outwards(side, edge, end):
+    """Whether a window that ended at `edge` ends further out, at `end`; NO_PRICE: every level is in view."""
+    return edge != t.NO_PRICE and (end == t.NO_PRICE or is_worse(side, end, edge))
+
+
+@_jit
+def _cover(book, side, edge, after, row, next_id, out):
+    """Settle the prices of a side behind `edge` that the window newly covers."""
+    _remove_levels(book, side, edge, after, t.NO_PRICE, row, REVEALED_LEVELS, next_id, out)
     for level in range(len(after)):
         if after[level, 0] != t.NO_PRICE and is_worse(side, after[level, 0], edge):
             _set_level(book, side, after[level, 0], after[level, 1], row, REVEALED_LEVELS, next_id, out)
@@ -352,7 +371,7 @@ def _cover(book, side, before, after, row, next_id, out):
 def _set_window(book, after, row, cause, next_id, out):
     """Set all that the window covers to what the vendor shows."""
     for side in range(2):  # both, before anything comes that the other side's outdated orders would trade with
-        _remove_levels(book, side, t.NO_PRICE, after[side], row, cause, next_id, out)
+        _remove_levels(book, side, t.NO_PRICE, after[side], t.NO_PRICE, row, cause, next_id, out)
     for side in range(2):
         for level in range(after.shape[1]):
             if after[side, level, 0] != t.NO_PRICE:
@@ -364,33 +383,38 @@ def _set_before(book, order, after, row, cause, next_id, out):
     """Set all that the window covers to what the vendor shows after a message, less that message."""
     side, price = order[t.SIDE], order[t.PRICE]
     added = order[t.SIZE] if order[t.KIND] == t.LIMIT else -order[t.SIZE]
+    own = price if added != 0 and not _crosses(side, price, after[1 - side, 0, 0]) else t.NO_PRICE
     for each in range(2):
-        _remove_levels(book, each, t.NO_PRICE, after[each], row, cause, next_id, out)
+        _remove_levels(
+            book, each, t.NO_PRICE, after[each], own if each == side else t.NO_PRICE, row, cause, next_id, out
+        )
+    size = -added
     for each in range(2):
         for level in range(after.shape[1]):
-            shown, size = after[each, level, 0], after[each, level, 1]
-            if shown != t.NO_PRICE and not (each == side and shown == price):
-                _set_level(book, each, shown, size, row, cause, next_id, out)
-    if added != 0 and not _crosses(side, price, after[1 - side, 0, 0]):
-        size = -added
-        for level in range(after.shape[1]):
-            if after[side, level, 0] == price:
-                size += after[side, level, 1]
-        if after[side, -1, 0] != t.NO_PRICE and is_worse(side, price, after[side, -1, 0]):
-            size = max(size, _level_size(book, side, price))  # out of view: there may be more
-        _set_level(book, side, price, max(size, 0), row, cause, next_id, out)
+            shown = after[each, level, 0]
+            if each == side and shown == own:
+                size += after[each, level, 1]
+            elif shown != t.NO_PRICE:
+                _set_level(book, each, shown, after[each, level, 1], row, cause, next_id, out)
+    if own != t.NO_PRICE:
+        if after[side, -1, 0] != t.NO_PRICE and is_worse(side, own, after[side, -1, 0]):
+            size = max(size, _level_size(book, side, own))  # out of view: there may be more
+        _set_level(book, side, own, max(size, 0), row, cause, next_id, out)
 
 
 @_jit
-def _remove_levels(book, side, edge, after, row, cause, next_id, out):
-    """Remove what the window covers of a side, from behind `edge` (or the best, if NO_PRICE) on, but does not show."""
+def _remove_levels(book, side, edge, after, kept, row, cause, next_id, out):
+    """Remove what the window covers of a side, from behind `edge` (or the best, if NO_PRICE) on, but does not show.
+
+    The price `kept` stays as it is.
+    """
     end = after[-1, 0]
     level = 0
     price = _best(book, side) if edge == t.NO_PRICE else _next_price(book, side, edge)
     while price != t.NO_PRICE and (end == t.NO_PRICE or not is_worse(side, price, end)):
         while level < len(after) and after[level, 0] != t.NO_PRICE and is_worse(side, price, after[level, 0]):
             level += 1
-        if level == len(after) or after[level, 0] != price:
+        if price != kept and (level == len(after) or after[level, 0] != price):
             _set_level(book, side, price, 0, row, cause, next_id, out)
         price = _next_price(book, side, price)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from mars_lmm.compilation import kept_njit
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.common.levels import apply_order, holds
-from mars_lmm.data.feeds.common.messages import EXECUTE, Messages
-from mars_lmm.data.flow import ANONYMOUS, HIDDEN, Columns, order_rows
+from mars_lmm.data.feeds.common.by_order.levels import apply_order, holds, rest_order
+from mars_lmm.data.feeds.common.by_order.messages import EXECUTE, Messages
+from mars_lmm.data.flow import ANONYMOUS, AUCTION, HIDDEN, Columns, order_rows
 from mars_lmm.market import types as t
 from mars_lmm.market.book import empty_books
 from mars_lmm.market.repack import with_room
@@ -110,7 +110,10 @@ def _check(book, orders, flags, last, books, fills, differs):
         accepted = True
         num_trades = 0
         if flags[i] & HIDDEN == 0:
-            apply_order(book, orders[i], report, trades)
+            if flags[i] & AUCTION and orders[i, t.KIND] == t.LIMIT:
+                rest_order(book, orders[i], report, trades)
+            else:
+                apply_order(book, orders[i], report, trades)
             accepted = report[t.OUTCOME] == t.ACCEPTED
             num_trades = report[t.NUM_FILLS]
         first = fill

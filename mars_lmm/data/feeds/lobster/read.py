@@ -10,8 +10,8 @@ import numpy as np
 
 from mars_lmm.compilation import kept_njit
 from mars_lmm.data.feeds import Source
+from mars_lmm.data.feeds.common.by_order.messages import CROSS, EXECUTE_HIDDEN, HALT, NEW, Messages
 from mars_lmm.data.feeds.common.files import RawFile
-from mars_lmm.data.feeds.common.messages import CROSS, EXECUTE_HIDDEN, HALT, NEW, Messages
 from mars_lmm.data.feeds.common.number_rows import INTEGER, SECONDS, TEXT, NumberRows
 from mars_lmm.data.feeds.lobster.files import named
 from mars_lmm.data.ledger import Ledger
@@ -20,6 +20,7 @@ from mars_lmm.market import types as t
 MISSING_PRICE = 9_999_999_999  # of a missing ask level; negative for a missing bid level
 MAX_TICKS = 20_000_000  # between a file's prices: NASDAQ's whole range in cents
 STUB_TICKS = 1_000_000  # orders and levels so far away are nobody's intention to trade, and no book holds both
+TRADING_RESUMES = 1  # the price of the message (type 7) that ends a halt
 STUB = 0  # the kind of such a message
 DAY_NS = 24 * 60 * 60 * 10**9
 LINES = 1 << 15  # read at a time
@@ -30,7 +31,7 @@ MESSAGE_COLUMNS = [SECONDS, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER]
 
 # Faults of a row: the reason, its detail, and the column of the message that has the value.
 BAD_KIND, PAST_MIDNIGHT, TIME_BACK, TIME_AHEAD, BAD_DIRECTION = range(1, 6)
-BAD_SIZE, BAD_PRICE, OFF_TICK, FAR, CROSSED = range(6, 11)
+BAD_SIZE, BAD_PRICE, OFF_TICK, FAR, CROSSED, UNSORTED = range(6, 12)
 MESSAGE_FAULTS = {
     BAD_KIND: ("unknown type", "type {} is not one of 1 to 7", KIND),
     PAST_MIDNIGHT: ("time out of range", "time {} ns lies past midnight; times are seconds of one day", TIME),
@@ -44,6 +45,7 @@ MESSAGE_FAULTS = {
 }
 BOOK_FAULTS = {code: MESSAGE_FAULTS[code][:2] for code in (BAD_SIZE, BAD_PRICE, OFF_TICK, FAR)}
 BOOK_FAULTS[CROSSED] = ("crossed book", "price {} is not below the best ask")
+BOOK_FAULTS[UNSORTED] = ("levels out of order", "price {} is no worse than the level before")
 UNPAIRED = "without its other half"
 
 
@@ -132,8 +134,9 @@ class _Checks:
 
     def __init__(self, source: Source, price_tick: int, ledger: Ledger):
         self._source, self._tick, self._ledger = source, price_tick, ledger
-        # The time of the last good row, the price in ticks that the others have to be near, and stub quotes so far.
-        self._state = np.array([0, t.NO_PRICE, 0], np.int64)
+        # The time of the last good row, the price in ticks that the others have to be near, stub quotes so far, and
+        # whether trading is halted.
+        self._state = np.array([0, t.NO_PRICE, 0, False], np.int64)
 
     def part(self, rows: np.ndarray, values: np.ndarray, book_values: np.ndarray, held: Part) -> Part:
         """The rows held back, and the good ones of N rows that follow them."""
@@ -184,42 +187,68 @@ class _Checks:
             self._state[1] = int(np.median(shown)) // self._tick
 
 
-@kept_njit("market", "tokenizers", "data")
+@kept_njit("market", "tokenizers", "data", _nrt=False)
 def _check(values, book_values, tick, state, books, faults, book_faults):
     """Find faults and stub quotes, and write the books; see `_Checks` for the state."""
     near = state[1]
     for i in range(len(values)):
         faults[i] = _message_fault(values, i, tick, near, state)
-        for column in range(0, book_values.shape[1], 2):
-            side = t.SELL if column % 4 == 0 else t.BUY
-            price, size = book_values[i, column], book_values[i, column + 1]
-            level = books[i, side, column // 4]
-            unchanged = i > 0 and price == book_values[i - 1, column] and size == book_values[i - 1, column + 1]
-            if unchanged and book_faults[i - 1, 0] == 0:  # as most are, and divisions take long
-                level[0], level[1] = books[i - 1, side, column // 4]
-                continue
-            if price == (MISSING_PRICE if side == t.SELL else -MISSING_PRICE):
-                level[0], level[1] = t.NO_PRICE, 0
-                continue
-            ticks = price // tick
-            level[0], level[1] = ticks, size
-            fault = 0
-            if price <= 0 or ticks > t.MAX_PRICE:
-                fault = BAD_PRICE
-            elif ticks * tick != price:
-                fault = OFF_TICK
-            elif size <= 0 or size > t.MAX_SIZE:
-                fault = BAD_SIZE
-            elif near != t.NO_PRICE and abs(ticks - near) >= MAX_TICKS:
-                fault = FAR
-            elif near != t.NO_PRICE and abs(ticks - near) >= STUB_TICKS:
-                level[0], level[1] = t.NO_PRICE, 0
-            if fault > 0 and book_faults[i, 0] == 0:
-                book_faults[i, 0] = fault
-                book_faults[i, 1] = column + (fault == BAD_SIZE)
-        ask, bid = books[i, t.SELL, 0, 0], books[i, t.BUY, 0, 0]
-        if ask != t.NO_PRICE and bid >= ask and book_faults[i, 0] == 0:
-            book_faults[i, 0], book_faults[i, 1] = CROSSED, 2
+        if values[i, KIND] == HALT:
+            state[3] = values[i, PRICE] != TRADING_RESUMES
+        sound_before = i > 0 and book_faults[i - 1, 0] == 0
+        for side in range(2):
+            missing = MISSING_PRICE if side == t.SELL else -MISSING_PRICE
+            for level in range(books.shape[2]):
+                column = 4 * level + 2 * side
+                price, size = book_values[i, column], book_values[i, column + 1]
+                unchanged = price == book_values[i - 1, column] and size == book_values[i - 1, column + 1]
+                if unchanged and sound_before:  # as most are, and divisions take long
+                    books[i, side, level, 0] = books[i - 1, side, level, 0]
+                    books[i, side, level, 1] = books[i - 1, side, level, 1]
+                    continue
+                ticks, shown, fault = _level(price, size, missing, tick, near)
+                books[i, side, level, 0] = ticks
+                books[i, side, level, 1] = shown
+                if fault > 0 and book_faults[i, 0] == 0:
+                    book_faults[i, 0] = fault
+                    book_faults[i, 1] = column + (fault == BAD_SIZE)
+        if book_faults[i, 0] == 0:
+            book_faults[i, 0], book_faults[i, 1] = _order_fault(books[i], state[3])
+
+
+@numba.njit(nogil=True)
+def _level(price, size, missing, tick, near):
+    """A level's price in ticks and its size, (NO_PRICE, 0) if it is missing; and what is wrong with it, or 0."""
+    if price == missing:
+        return t.NO_PRICE, 0, 0
+    ticks = price // tick
+    if price <= 0 or ticks > t.MAX_PRICE:
+        return ticks, size, BAD_PRICE
+    if ticks * tick != price:
+        return ticks, size, OFF_TICK
+    if size <= 0 or size > t.MAX_SIZE:
+        return ticks, size, BAD_SIZE
+    if near != t.NO_PRICE:
+        if abs(ticks - near) >= MAX_TICKS:
+            return ticks, size, FAR
+        if abs(ticks - near) >= STUB_TICKS:
+            return t.NO_PRICE, 0, 0
+    return ticks, size, 0
+
+
+@numba.njit(nogil=True)
+def _order_fault(book, halted):
+    """Whether prices stand where they must not: the fault, 0 if there is none, and the column of the orderbook file."""
+    asks, bids = book[t.SELL], book[t.BUY]
+    if not halted and asks[0, 0] != t.NO_PRICE and bids[0, 0] >= asks[0, 0]:
+        return CROSSED, 2
+    for level in range(1, len(asks)):
+        ask, better_ask = asks[level, 0], asks[level - 1, 0]
+        if ask != t.NO_PRICE and (better_ask == t.NO_PRICE or ask <= better_ask):
+            return UNSORTED, 4 * level
+        if bids[level, 0] != t.NO_PRICE and bids[level, 0] >= bids[level - 1, 0]:
+            return UNSORTED, 4 * level + 2
+    return 0, 0
 
 
 @numba.njit(nogil=True)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.data.feeds.common.id_book import number, open_id_book, reduce, rest
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, UNTOLD, Messages
+from mars_lmm.data.feeds.common.level2.id_book import number, open_id_book, reduce, rest
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, UNTOLD, Messages
 from mars_lmm.market import types as t
 
 

@@ -1,7 +1,8 @@
 """The Shanghai level-2 feed ("sse"): every order and trade of a stock-day, and snapshots where the files have any.
 
 One concern a file: `tables` and `log` read the layouts, `book` rebuilds the book from the messages, `snapshots` finds
-each snapshot in it, `flow` recovers what participants sent, and `common.exchange_check` sends that to our own exchange.
+each snapshot in it, `flow` recovers what participants sent, and `common.level2.exchange_check` sends that to our own
+exchange.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from mars_lmm.data.feeds import FeedSession, Source, Verification
-from mars_lmm.data.feeds.common.exchange_check import MAX_NOTES, check_flow
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, TRADE, Messages
-from mars_lmm.data.feeds.common.level2_feed import Level2Feed, no_verification
-from mars_lmm.data.feeds.common.level2_records import merge, refuse_misfits
+from mars_lmm.data.feeds.common.level2.exchange_check import MAX_NOTES, check_flow
+from mars_lmm.data.feeds.common.level2.feed import Level2Feed, no_verification
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, TRADE, Messages
+from mars_lmm.data.feeds.common.level2.records import merge, refuse_misfits
 from mars_lmm.data.feeds.sse import log, tables
 from mars_lmm.data.feeds.sse.book import rebuild
 from mars_lmm.data.feeds.sse.flow import submitted_orders
@@ -30,8 +31,7 @@ from mars_lmm.market import types as t
 class SseFeed(Level2Feed):
     """Shanghai level 2: AXOrderBook's log, split tables of orders and trades, or the merged stream."""
 
-    boards = tables.BOARDS
-    layouts = tables.LAYOUTS
+    market = tables.MARKET
     halves = (tables.ORDERS, tables.TRADES)
     expected = "Shanghai level-2 files; expected CSV files of orders and of trades, a merged stream, or a log"
     rebuilt_takers = True
@@ -42,9 +42,9 @@ class SseFeed(Level2Feed):
 
     def decode(self, source: Source, ledger: Ledger) -> Iterator[tuple[str, str, np.ndarray]]:
         """As `SortedFeed.decode`; snapshots of a log are `snapshots.SNAPSHOT`."""
-        (file,) = source.files
-        layout, date = self.layout_of(source), self.date_of(source)
-        return log.read(file, date, ledger) if layout is None else tables.read(file, layout, date, ledger)
+        if self.layout_of(source) is None:
+            return log.read(source.files[0], self.date_of(source), ledger)
+        return super().decode(source, ledger)
 
     def order_flow(self, session: FeedSession, ledger: Ledger) -> Iterator[Columns]:
         """As `Feed.order_flow`.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, TRADE, Messages, Sent
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, TRADE, Messages, Sent
 from mars_lmm.market import types as t
 
 

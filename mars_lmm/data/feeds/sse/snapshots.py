@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.data.feeds.common.level2 import HOUR, MINUTE, SECOND, TRADE, Messages
+from mars_lmm.data.feeds.common.level2.messages import HOUR, MINUTE, SECOND, TRADE, Messages
 from mars_lmm.market import types as t
 
 MORNING, LUNCH = 9 * HOUR + 30 * MINUTE, 11 * HOUR + 30 * MINUTE

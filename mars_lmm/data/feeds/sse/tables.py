@@ -10,15 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mars_lmm.data.feeds.common.csv_blocks import Layout, read_csv
-from mars_lmm.data.feeds.common.files import RawFile
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, MAX_ID, MAX_TICKS, TRADE, UNTOLD
-from mars_lmm.data.feeds.common.level2_records import listed, to_sessions
-from mars_lmm.data.feeds.common.text_fields import Fields
+from mars_lmm.data.feeds.common.columns.fields import Fields
+from mars_lmm.data.feeds.common.level2.layouts import Layout
+from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, MAX_ID, MAX_TICKS, PER_YUAN, TRADE, UNTOLD
+from mars_lmm.data.feeds.common.level2.records import Market
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market import types as t
 
-SUFFIX = ".SH"  # some vendors' of the symbol
 BOARDS = {600: "sse_main", 601: "sse_main", 603: "sse_main", 605: "sse_main", 688: "sse_star", 689: "sse_star"}
 STATUS = 3  # of the product: a kind of message that is about no order
 
@@ -40,7 +38,6 @@ ORDERS = Layout(
         "side": ("OrderBSFlag",),
         "order": ("OrderNO", "OrderID"),
     },
-    frozenset({"date"}),
 )
 TRADES = Layout(
     "trades",
@@ -54,7 +51,6 @@ TRADES = Layout(
         "size": ("TradeQty", "LastQty", "Qty"),
         "side": ("TradeBSFlag",),
     },
-    frozenset({"date"}),
 )
 MERGED = Layout(
     "orders and trades",
@@ -70,9 +66,7 @@ MERGED = Layout(
         "executed": ("TradeMoney", "Money", "Amount"),
         "side": ("TickBSFlag",),
     },
-    frozenset({"date"}),
 )
-LAYOUTS = (ORDERS, MERGED, TRADES)
 
 # Codes are digits, letters, or letters as ASCII numbers.
 ORDER_TYPES = {"2": ADD, "A": ADD, "65": ADD, "10": DELETE, "D": DELETE, "68": DELETE}
@@ -85,34 +79,19 @@ AGGRESSORS = {**SIDES, "0": t.NO_SIDE, "N": t.NO_SIDE, "78": t.NO_SIDE}
 MAX_EXECUTED = 10**12
 
 
-def read(file: RawFile, layout: Layout, date: str, ledger: Ledger) -> Iterator[tuple[str, str, np.ndarray]]:
-    """A file's messages by session, part by part.
-
-    Args:
-        file: The file.
-        layout: One of `LAYOUTS`.
-        date: The date of rows that tell none.
-        ledger: Takes counts and bad rows.
-
-    Yields:
-        Symbol, ISO date, and records of `level2.RECORD`.
-
-    Raises:
-        DataError: The file cannot be read; or a row is bad, and the ledger says that this is an error.
-    """
-    for fields in read_csv(file, layout, ledger):
-        fields = listed(fields, BOARDS, SUFFIX, ledger)
-        if layout is TRADES:
-            yield from to_sessions(fields, SUFFIX, date, **_trade(fields))
-            continue
-        types = fields.codes("type", ORDER_TYPES if layout is ORDERS else TICK_TYPES)
-        for kind in (ADD, DELETE):
-            own = fields.keep(types == kind)
-            yield from to_sessions(own, SUFFIX, date, **_order(own, kind))
-        if layout is MERGED:
-            own = fields.keep(types == TRADE)
-            yield from to_sessions(own, SUFFIX, date, **_trade(own))
-            ledger.counts["statuses"] += int(np.count_nonzero(types == STATUS))
+def messages(fields: Fields, layout: Layout, ledger: Ledger) -> Iterator[tuple[Fields, dict[str, np.ndarray]]]:
+    """The rows of a table, kind by kind; see `Market.messages`."""
+    if layout is TRADES:
+        yield fields, _trade(fields)
+        return
+    types = fields.codes("type", ORDER_TYPES if layout is ORDERS else TICK_TYPES)
+    for kind in (ADD, DELETE):
+        own = fields.keep(types == kind)
+        yield own, _order(own, kind)
+    if layout is MERGED:
+        own = fields.keep(types == TRADE)
+        yield own, _trade(own)
+        ledger.counts["statuses"] += int(np.count_nonzero(types == STATUS))
 
 
 def _order(fields: Fields, kind: int) -> dict[str, np.ndarray]:
@@ -128,7 +107,7 @@ def _order(fields: Fields, kind: int) -> dict[str, np.ndarray]:
     columns = {
         "kind": np.full(len(fields), kind),
         "side": side,
-        "price": fields.numbers("price", 1, 0 if kind == DELETE else 1, MAX_TICKS, decimals=2),
+        "price": fields.numbers("price", PER_YUAN, 0 if kind == DELETE else 1, MAX_TICKS),
         "size": fields.numbers("size", 1, 1, t.MAX_SIZE),
         "buy_id": np.where(buys, order, 0),
         "sell_id": np.where(buys, 0, order),
@@ -145,8 +124,11 @@ def _trade(fields: Fields) -> dict[str, np.ndarray]:
     return {
         "kind": np.full(len(fields), TRADE),
         "side": fields.codes("side", AGGRESSORS),
-        "price": fields.numbers("price", 1, 1, MAX_TICKS, decimals=2),
+        "price": fields.numbers("price", PER_YUAN, 1, MAX_TICKS),
         "size": fields.numbers("size", 1, 1, t.MAX_SIZE),
         "buy_id": fields.numbers("buyer", 1, 1, MAX_ID),
         "sell_id": fields.numbers("seller", 1, 1, MAX_ID),
     }
+
+
+MARKET = Market(".SH", BOARDS, (ORDERS, MERGED, TRADES), messages)

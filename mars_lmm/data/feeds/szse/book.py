@@ -30,8 +30,17 @@ import numba
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.data.feeds.common.id_book import number, open_id_book, reduce, rest
-from mars_lmm.data.feeds.common.level2 import ADD, DELETE, MARKET_ORDER, OWN_BEST_ORDER, TRADE, UNTOLD, Messages, phases
+from mars_lmm.data.feeds.common.level2.id_book import number, open_id_book, reduce, rest
+from mars_lmm.data.feeds.common.level2.messages import (
+    ADD,
+    DELETE,
+    MARKET_ORDER,
+    OWN_BEST_ORDER,
+    TRADE,
+    UNTOLD,
+    Messages,
+    phases,
+)
 from mars_lmm.market import types as t
 
 NOTHING = -1  # the order kind of a message that is no order, or whose order did nothing

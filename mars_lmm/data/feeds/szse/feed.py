@@ -1,7 +1,7 @@
 """The Shenzhen level-2 feed ("szse"): every order and trade of a stock-day, orders as they were sent.
 
 One concern a file: `tables` reads the layouts, `book` rebuilds the book and tells the kinds of market orders apart,
-`flow` lists what participants sent, and `common.exchange_check` sends that to our own exchange.
+`flow` lists what participants sent, and `common.level2.exchange_check` sends that to our own exchange.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mars_lmm.data.feeds import FeedSession, Source, Verification
-from mars_lmm.data.feeds.common.exchange_check import MAX_NOTES, check_flow
-from mars_lmm.data.feeds.common.level2 import DELETE, TRADE, Messages
-from mars_lmm.data.feeds.common.level2_feed import Level2Feed, no_verification
-from mars_lmm.data.feeds.common.level2_records import merge, refuse_misfits
+from mars_lmm.data.feeds import FeedSession, Verification
+from mars_lmm.data.feeds.common.level2.exchange_check import MAX_NOTES, check_flow
+from mars_lmm.data.feeds.common.level2.feed import Level2Feed, no_verification
+from mars_lmm.data.feeds.common.level2.messages import DELETE, TRADE, Messages
+from mars_lmm.data.feeds.common.level2.records import merge, refuse_misfits
 from mars_lmm.data.feeds.szse import tables
 from mars_lmm.data.feeds.szse.book import rebuild
 from mars_lmm.data.feeds.szse.flow import sent_orders
@@ -32,15 +32,10 @@ class SzseFeed(Level2Feed):
     are taken to enter at once, and `verify` finds what that makes wrong.
     """
 
-    boards = tables.BOARDS
-    layouts = tables.LAYOUTS
+    market = tables.MARKET
     halves = (tables.ORDERS, tables.TRADES)
     expected = "Shenzhen level-2 files; expected CSV files of orders and of trades"
     rebuilt_takers = False
-
-    def decode(self, source: Source, ledger: Ledger) -> Iterator[tuple[str, str, np.ndarray]]:
-        """As `SortedFeed.decode`."""
-        return tables.read(source.files[0], self.layout_of(source), self.date_of(source), ledger)
 
     def order_flow(self, session: FeedSession, ledger: Ledger) -> Iterator[Columns]:
         """As `Feed.order_flow`. The flow has no trades: they follow from the orders, those of auctions too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mars_lmm.data.feeds.common.level2 import Sent
+from mars_lmm.data.feeds.common.level2.messages import Sent
 from mars_lmm.data.feeds.szse.book import NOTHING, Rebuilt
 from mars_lmm.market import types as t
 

@@ -6,27 +6,27 @@ Column names are those of the exchange's messages and DataYes' files, with other
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
-from mars_lmm.data.feeds.common.csv_blocks import Layout, read_csv
-from mars_lmm.data.feeds.common.files import RawFile
-from mars_lmm.data.feeds.common.level2 import (
+from mars_lmm.data.feeds.common.columns.fields import Fields
+from mars_lmm.data.feeds.common.level2.layouts import Layout
+from mars_lmm.data.feeds.common.level2.messages import (
     ADD,
     DELETE,
     MARKET_ORDER,
     MAX_ID,
     MAX_TICKS,
     OWN_BEST_ORDER,
+    PER_YUAN,
     TRADE,
     UNTOLD,
 )
-from mars_lmm.data.feeds.common.level2_records import listed, to_sessions
-from mars_lmm.data.feeds.common.text_fields import Fields
+from mars_lmm.data.feeds.common.level2.records import Market
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market import types as t
 
-SUFFIX = ".SZ"  # some vendors' of the symbol
 BOARDS = dict.fromkeys(range(5), "szse_main") | {300: "szse_chinext", 301: "szse_chinext"}
 
 KEY = {
@@ -46,7 +46,6 @@ ORDERS = Layout(
         "size": ("OrderQty", "Qty"),
         "side": ("Side", "OrderBSFlag"),
     },
-    frozenset({"date"}),
 )
 TRADES = Layout(
     "trades",
@@ -59,7 +58,6 @@ TRADES = Layout(
         "buyer": ("BidApplSeqNum", "TradeBuyNo", "BuyNo"),
         "seller": ("OfferApplSeqNum", "TradeSellNo", "SellNo"),
     },
-    frozenset({"date"}),
 )
 UNIFIED = Layout(
     "orders and trades",
@@ -74,9 +72,7 @@ UNIFIED = Layout(
         "buyer": ("BuyNo",),
         "seller": ("SellNo",),
     },
-    frozenset({"date"}),
 )
-LAYOUTS = (UNIFIED, TRADES, ORDERS)
 
 # Codes are digits, letters, or either as ASCII numbers.
 ORDER_TYPES = {"1": MARKET_ORDER, "49": MARKET_ORDER, "2": ADD, "50": ADD, "U": OWN_BEST_ORDER, "85": OWN_BEST_ORDER}
@@ -89,41 +85,26 @@ UNIFIED_TRADE_TYPES = {"0": TRADE, "1": DELETE}
 UNIFIED_PRICE_UNITS = 100  # in a tick
 
 
-def read(file: RawFile, layout: Layout, date: str, ledger: Ledger) -> Iterator[tuple[str, str, np.ndarray]]:
-    """A file's messages by session, part by part.
-
-    Args:
-        file: The file.
-        layout: One of `LAYOUTS`.
-        date: The date of rows that tell none.
-        ledger: Takes counts and bad rows.
-
-    Yields:
-        Symbol, ISO date, and records of `level2.RECORD`.
-
-    Raises:
-        DataError: The file cannot be read; or a row is bad, and the ledger says that this is an error.
-    """
-    for fields in read_csv(file, layout, ledger):
-        fields = listed(fields, BOARDS, SUFFIX, ledger)
-        if layout is UNIFIED:
-            sources = fields.codes("source", SOURCES)
-            halves = (fields.keep(sources == 0), UNIFIED_ORDER_TYPES), (fields.keep(sources == 1), UNIFIED_TRADE_TYPES)
-        else:
-            halves = ((fields, TRADE_TYPES if layout is TRADES else ORDER_TYPES),)
-        prices = {"unit": UNIFIED_PRICE_UNITS} if layout is UNIFIED else {"unit": 1, "decimals": 2}
-        for half, codes in halves:
-            types = half.codes("type", codes)
-            for kind in dict.fromkeys(codes.values()):
-                own = half.keep(types == kind)
-                yield from to_sessions(own, SUFFIX, date, **_columns(own, kind, prices))
+def messages(fields: Fields, layout: Layout, _: Ledger) -> Iterator[tuple[Fields, dict[str, np.ndarray]]]:
+    """The rows of a table, kind by kind; see `Market.messages`."""
+    if layout is UNIFIED:
+        sources = fields.codes("source", SOURCES)
+        halves = (fields.keep(sources == 0), UNIFIED_ORDER_TYPES), (fields.keep(sources == 1), UNIFIED_TRADE_TYPES)
+    else:
+        halves = ((fields, TRADE_TYPES if layout is TRADES else ORDER_TYPES),)
+    per_one = Fraction(1, UNIFIED_PRICE_UNITS) if layout is UNIFIED else PER_YUAN
+    for half, codes in halves:
+        types = half.codes("type", codes)
+        for kind in dict.fromkeys(codes.values()):
+            own = half.keep(types == kind)
+            yield own, _columns(own, kind, per_one)
 
 
-def _columns(fields: Fields, kind: int, prices: dict[str, int]) -> dict[str, np.ndarray]:
-    """The columns of one kind of messages."""
+def _columns(fields: Fields, kind: int, per_one: Fraction | int) -> dict[str, np.ndarray]:
+    """The columns of one kind of messages; `per_one` is how many ticks a price of 1 has."""
     columns = {"kind": np.full(len(fields), kind), "size": fields.numbers("size", 1, 1, t.MAX_SIZE)}
     if kind in (ADD, TRADE):
-        columns["price"] = fields.numbers("price", least=1, most=MAX_TICKS, **prices)
+        columns["price"] = fields.numbers("price", per_one, 1, MAX_TICKS)
     else:  # what such messages say of it has no meaning
         columns["price"] = np.full(len(fields), UNTOLD)
     if kind in (TRADE, DELETE):
@@ -137,3 +118,6 @@ def _columns(fields: Fields, kind: int, prices: dict[str, int]) -> dict[str, np.
         order = fields.numbers("sequence", 1, 1, MAX_ID)
         buyer, seller = np.where(side == t.BUY, order, 0), np.where(side == t.BUY, 0, order)
     return {**columns, "side": side, "buy_id": buyer, "sell_id": seller}
+
+
+MARKET = Market(".SZ", BOARDS, (UNIFIED, TRADES, ORDERS), messages)

@@ -1,0 +1,1 @@
+"""Chinese level 2: what the feeds of Shanghai and Shenzhen share."""
