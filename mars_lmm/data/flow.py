@@ -45,6 +45,10 @@ Columns = dict[str, np.ndarray]
 # Columns whose values lie near each other: written as differences they take less room, and half the time.
 RUNNING = ("sequence", "time", "price", "size", "order_id", "source_row")
 
+# Kinds of orders by what they need.
+PRICED = (t.LIMIT, t.IOC, t.FOK, t.POST_ONLY, t.REPLACE, t.CANCEL_AT)
+BY_ID = (t.CANCEL, t.REPLACE)
+
 # What the parquet has besides: a file explains itself, wherever it is copied.
 SCHEMA = pa.schema(
     [

@@ -22,8 +22,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds.mapped.order_log import BY_ID, PRICED
-from mars_lmm.data.flow import ANONYMOUS, COLUMNS, FLAGS, HIDDEN, SCHEMA, SCHEMA_VERSION, UNDATED, Session
+from mars_lmm.data.flow import (
+    ANONYMOUS,
+    BY_ID,
+    COLUMNS,
+    FLAGS,
+    HIDDEN,
+    PRICED,
+    SCHEMA,
+    SCHEMA_VERSION,
+    UNDATED,
+    Session,
+)
 from mars_lmm.data.market import session_rules
 from mars_lmm.data.prepared import MANIFEST, PreparedSet
 from mars_lmm.data.replay import is_order

@@ -1,8 +1,8 @@
 """Prove that a feed is read right: `python -m mars_lmm.data.verify FEED PATH...`.
 
-Progress and the first mismatches go to standard error; the last line of standard output is one JSON object.
-Bad rows are left out and listed. The exit status is 0 if nothing mismatches and no row is bad, 1 if something does, and 2
-if the data cannot be read.
+Progress, the first mismatches and bad rows go to standard error; the last line of standard output is one JSON object.
+Bad rows are left out and counted. The exit status is 0 if nothing mismatches and no row is bad, 1 if something does,
+and 2 if the data cannot be read.
 """
 
 from __future__ import annotations

@@ -23,7 +23,12 @@ MAX_GROWN_TICKS = 1 << 22
 
 
 def repack(
-    book: np.ndarray, num_books: int, num_orders: int, num_ticks: int, base_price: int | None = None
+    book: np.ndarray,
+    num_books: int,
+    num_orders: int,
+    num_ticks: int,
+    base_price: int | None = None,
+    num_phases: int | None = None,
 ) -> np.ndarray:
     """Make copies of a book, with the same queues and another capacity.
 
@@ -33,16 +38,17 @@ def repack(
         num_orders: room of each copy, no less than its live orders.
         num_ticks: length of its price ladder, which must hold every resting order's price.
         base_price: the ladder's lowest price; None: as in `book`.
+        num_phases: room for the session's schedule, no less than `book` has; None: as much.
 
     Returns:
         int64[B, N], a batch of B books.
     """
     base_price = int(book[t.BASE_PRICE]) if base_price is None else base_price
-    num_phases, num_accounts = int(book[t.NUM_PHASES]), int(book[t.NUM_ACCOUNTS])
-    copy = empty_books(1, num_orders, num_ticks, base_price, num_phases, num_accounts)
+    num_phases = int(book[t.NUM_PHASES]) if num_phases is None else num_phases
+    copy = empty_books(1, num_orders, num_ticks, base_price, num_phases, int(book[t.NUM_ACCOUNTS]))
     source, target = sections(book), sections(copy)
     target.rules[:] = source.rules
-    target.phases[:] = source.phases
+    target.phases[:, : source.phases.shape[1]] = source.phases
     _move_orders(book, copy[0])
     # After the orders, which reserved cash and positions once more.
     target.accounts[:] = source.accounts

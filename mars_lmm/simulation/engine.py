@@ -80,7 +80,8 @@ class RolloutEngine:
         uniform = torch.from_numpy(self._draws[:, :NUM_SAMPLE_DRAWS]).to(self.hidden.device)
         token = self.model.sample(self.hidden, uniform, self.temperature).cpu().numpy()
         proposal = self._proposal
-        decode_orders(self.tables, token, self.markets.clock, self._draws, self.steps, proposal.orders, proposal.times)
+        books, clock = self.markets.books, self.markets.clock
+        decode_orders(self.tables, token, books, clock, self._draws, self.steps, proposal.orders, proposal.times)
         self.steps += 1
         return proposal
 

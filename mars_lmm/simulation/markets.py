@@ -22,7 +22,7 @@ NUM_DRAWS = NUM_SAMPLE_DRAWS + NUM_DECODE_DRAWS
 
 _jit = kept_njit("market", "tokenizers", "simulation")
 _uniforms = make_uniforms(_jit)
-_step = OBSERVING.step
+_step, _after = OBSERVING.step, OBSERVING.after
 _encode = CODING.encode
 _decode = CODING.decode
 
@@ -51,10 +51,10 @@ class Markets:
         return len(self.clock)
 
     @classmethod
-    def fork(cls, state: MarketState, copies: int, num_orders: int, num_ticks: int) -> Markets:
+    def fork(cls, state: MarketState, copies: int, num_orders: int, num_ticks: int, num_phases: int) -> Markets:
         """Equal copies of one market, with books of the given capacity."""
         return cls(
-            books=repack(state.book[0], copies, num_orders, num_ticks),
+            books=repack(state.book[0], copies, num_orders, num_ticks, num_phases=num_phases),
             clock=np.repeat(state.clock[None], copies, axis=0),
             token=np.zeros(copies, dtype=np.int64),
             market=np.zeros((copies, NUM_MARKET_FEATURES), dtype=np.int16),
@@ -114,13 +114,13 @@ def draw_uniforms(seed, rollout, step, draws):
 
 
 @_jit
-def decode_orders(tables, token, clock, draws, step, orders, times):
+def decode_orders(tables, token, books, clock, draws, step, orders, times):
     """Turn proposed tokens int64[B] into orders int64[B, NUM_ORDER_COLUMNS] and times int64[B]."""
     for b in range(token.shape[0]):
         interval = _decode(tables, token[b], clock[b], draws[b, NUM_SAMPLE_DRAWS:], orders[b])
         orders[b, t.ORDER_ID] = FIRST_SIMULATED_ID + step
         orders[b, t.OWNER] = t.BACKGROUND
-        times[b] = clock[b, o.LAST_TIME] + interval
+        times[b] = _after(books[b], clock[b, o.LAST_TIME], interval)
 
 
 @_jit

@@ -191,9 +191,12 @@ def make_engine(
     used, copies = np.unique(start_of, return_counts=True)
     states = [starts[index].state for index in used]
     num_orders = max(int(state.book[0, t.LIVE_ORDERS]) for state in states) + max_steps
-    num_ticks = max(int(state.book[0, t.NUM_TICKS]) for state in states)
+    num_ticks, num_phases = (max(int(state.book[0, size]) for state in states) for size in (t.NUM_TICKS, t.NUM_PHASES))
     markets = Markets.concatenate(
-        [Markets.fork(state, int(count), num_orders, num_ticks) for state, count in zip(states, copies, strict=True)]
+        [
+            Markets.fork(state, int(count), num_orders, num_ticks, num_phases)
+            for state, count in zip(states, copies, strict=True)
+        ]
     )
     hidden, cache = _read_histories(model, [starts[index] for index in used])
     fork = torch.from_numpy(np.repeat(np.arange(len(used)), copies)).to(hidden.device)

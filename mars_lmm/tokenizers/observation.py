@@ -64,6 +64,8 @@ class Observing(NamedTuple):
 
     step: Callable[..., Any]
     """step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape) -> bool"""
+    after: Callable[..., Any]
+    """after(book, time, interval) -> when so many nanoseconds of open market have passed since `time`"""
 
 
 def make_own_best(jit: Callable) -> Callable:
@@ -186,6 +188,25 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
         return shut
 
     @jit
+    def after(book, time, interval):
+        left = interval
+        for phase in range(book[t.NUM_PHASES]):
+            row = book[t.PHASES_AT] + phase * t.NUM_PHASE_COLUMNS
+            end = t.FOREVER
+            if phase + 1 < book[t.NUM_PHASES]:
+                end = book[row + t.NUM_PHASE_COLUMNS + t.PHASE_START]
+            if end <= time or end == t.FOREVER:
+                continue
+            if book[row + t.PHASE_MODE] == t.SHUT:
+                time = end
+            elif left < end - time:
+                return time + left
+            else:
+                left -= end - time
+                time = end
+        return time + left
+
+    @jit
     def pass_time(book, clock, time, trades, snapshot):
         """Let the session pass to `time`, with the auctions that are due; return for how long it was shut so far."""
         traded = book[t.VOLUME]
@@ -241,4 +262,4 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
         write_tape(book, time, kind, order[t.SIDE], price, size, report, snapshot, tape)
         return True
 
-    return Observing(step)
+    return Observing(step, after)

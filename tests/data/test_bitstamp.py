@@ -25,9 +25,7 @@ HEADERS = {
     2026: "id,timestamp,exchange_timestamp,price,volume,action,direction",
 }
 COIN = 10**8
-ANY = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(path, events, layout=2026):
@@ -265,6 +263,7 @@ def test_a_folder_holds_orders_beside_other_files(tmp_path, venue):
     assert names == ["orders.csv", "orders2.csv.gz"]
 
 
+@pytest.mark.fuzz
 @ANY
 @given(data=st.data())
 def test_no_file_breaks_the_reader(tmp_path, venue, data):

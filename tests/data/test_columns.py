@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mars_lmm.data.feeds.bitstamp.live_orders import ORDER, LiveOrders
@@ -25,7 +25,6 @@ from mars_lmm.data.feeds.common.columns.numbers import (
 )
 from mars_lmm.data.feeds.common.columns.times import DAY, read_times
 
-QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 NUMBERS = st.builds(
     lambda sign, whole, part, power: f"{sign}{whole}{part}{power}",
     st.sampled_from(["", "-", "+"]),
@@ -38,7 +37,6 @@ FACTORS = st.sampled_from(
 )
 
 
-@QUICK
 @example(texts=["4611686019.000000001", "461168601842738790.90"], per_one=Fraction(10**8))
 @example(texts=["4611686019.000000001", "461168601842738790.90"], per_one=Fraction(1))
 @given(texts=st.lists(NUMBERS, min_size=1, max_size=8), per_one=FACTORS)
@@ -57,7 +55,6 @@ def test_numbers_are_read_exactly(texts, per_one):
             assert abs(exact) * max(per_one.denominator, 1) > LARGEST // 10
 
 
-@QUICK
 @given(text=st.text("0123456789.eE+- x", max_size=12))
 def test_what_is_no_number_is_refused(text):
     (state,) = whole_units(pa.array([text]), Fraction(1)).state.tolist()
@@ -68,7 +65,6 @@ def test_what_is_no_number_is_refused(text):
     assert (number is None) == (state == NO_NUMBER or not text)
 
 
-@QUICK
 @given(
     moment=st.datetimes(datetime(1971, 1, 1), datetime(2090, 1, 1)),
     zone=st.sampled_from(["America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"]),
@@ -91,7 +87,6 @@ def test_times_are_those_of_the_calendar(moment, zone):
         assert nanoseconds[0] < DAY
 
 
-@QUICK
 @given(
     messages=st.lists(
         st.tuples(st.integers(1, 4), st.integers(0, 9), st.sampled_from(["created", "changed", "deleted"])), max_size=40

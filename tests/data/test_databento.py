@@ -115,8 +115,7 @@ def test_verify_finds_a_planted_fault(tmp_path):
     records["size"][cancels[20]] += 1
     result = verify("databento", [write(tmp_path, records)])
     assert result["mismatches"] > 0
-    with pytest.raises(DataError, match=r"day\.dbn, row \d+: takes more than is left"):
-        verify("databento", [tmp_path / "day.dbn"])
+    assert result["rejected"]["takes more than is left"] == 1
 
 
 @pytest.mark.parametrize("part_bytes", [56, 100, 1_000, 5_000])
@@ -461,7 +460,7 @@ def test_dbn_needs_its_package(tmp_path, monkeypatch):
 # Any bytes
 
 
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 SAMPLE = np.concatenate(record(seed=2, num_orders=25).records)
 
 
@@ -478,6 +477,7 @@ def check_any(folder, path):
             assert mode == RAISE
 
 
+@pytest.mark.fuzz
 @FUZZ
 @given(data=st.data())
 def test_any_damage_to_a_dbn_file(tmp_path, data):
@@ -490,6 +490,7 @@ def test_any_damage_to_a_dbn_file(tmp_path, data):
     check_any(tmp_path, path)
 
 
+@pytest.mark.fuzz
 @FUZZ
 @given(order=st.permutations(range(len(SAMPLE))), kept=st.integers(0, len(SAMPLE)), ids=st.integers(1, 70))
 def test_any_order_of_records(tmp_path, order, kept, ids):
@@ -498,6 +499,7 @@ def test_any_order_of_records(tmp_path, order, kept, ids):
     check_any(tmp_path, write(tmp_path, records))
 
 
+@pytest.mark.fuzz
 @FUZZ
 @given(data=st.data(), pretty=st.booleans())
 def test_any_damage_to_a_csv_file(tmp_path, data, pretty):

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mars_lmm.data.errors import DataError
@@ -25,7 +25,6 @@ def fields_of(values, ledger=None):
     return Fields("file", ledger or Ledger(SKIP), np.arange(1, len(values) + 1), {"value": column})
 
 
-@settings(deadline=None)
 @given(st.lists(st.decimals(-(10**9), 10**9, places=4), min_size=1), st.integers(0, 4))
 def test_decimals_are_exact(values, decimals):
     fields = fields_of(values)
@@ -36,7 +35,6 @@ def test_decimals_are_exact(values, decimals):
     assert numbers[fields.good].tolist() == [int(value) for value, good in zip(scaled, whole, strict=True) if good]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 10**7), min_size=1))
 def test_noise_of_floats_is_none(ticks):
     for step in (-1, 0, 1):
@@ -47,7 +45,6 @@ def test_noise_of_floats_is_none(ticks):
         assert fields.good.all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("0123456789.-+eE naN,", max_size=25), min_size=1))
 def test_what_is_no_number_is_refused(texts):
     fields = fields_of(texts)
@@ -79,7 +76,6 @@ def test_a_row_is_refused_once(value, reason):
         fields_of(["1", value], Ledger()).numbers("value", 1, 1, 10)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 24 * 60 * 60 * 1000 - 1), min_size=1))
 def test_every_spelling_of_a_clock(milliseconds):
     moments = [datetime(2024, 2, 29) + timedelta(milliseconds=value) for value in milliseconds]
@@ -145,7 +141,6 @@ def test_symbols():
     assert symbols == [1, 1, 1, OTHER, OTHER, OTHER, BAD, BAD, BAD]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["A", "B", "", "longer than others", "é"])))
 def test_words_and_codes(texts):
     column = Text.of(pa.array(texts, pa.string()))
@@ -163,7 +158,6 @@ def test_parts_of_arrow_columns_are_their_own_text():
     assert text.where(np.array([False, True])).arrow().to_pylist() == [b"c"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), max_size=30))
 def test_rows_by_session_keep_their_order(keys):
     symbols, days = np.array(keys, np.int64).reshape(-1, 2).T

@@ -2,7 +2,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mars_lmm.data import verify
@@ -224,8 +224,8 @@ def test_the_session_in_words(tmp_path):
     assert session.rebuilt_takers
 
 
+@pytest.mark.fuzz
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
 def test_no_bytes_crash_it(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("fuzz", numbered=True)
     content = bytearray(framed(record(3, num_orders=12).messages, lengths=data.draw(st.booleans())))

@@ -8,6 +8,7 @@ from lobster_writer import EMPTY_ASK, EMPTY_BID, record, write_pair
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.lobster.read import STUB_TICKS
 from mars_lmm.data.flow import ANONYMOUS, AUCTION, HIDDEN
+from mars_lmm.data.ledger import SKIP
 from mars_lmm.market.types import BUY, CANCEL, CANCEL_AT, LIMIT, SELL
 
 
@@ -256,6 +257,25 @@ def test_an_auction_sets_the_book(tmp_path):
     assert rows(flow, flow.flags == 0)[-1] == (CANCEL, SELL, 9600, 7, 77, 0, 8)
 
 
+def test_orders_that_cross_while_trading_is_halted(tmp_path):
+    """They rest, and the auction that ends the halt executes them, at its price."""
+    path = by_hand(
+        tmp_path,
+        "34200,1,1,20,990000,1 | 1010000,10,990000,20",
+        "34201,7,0,0,-1,-1 | 1010000,10,990000,20",
+        "34202,1,2,30,1020000,1 | 1010000,10,1020000,30",
+        "34203,6,-1,10,1015000,-1 | 1010000,10,1020000,30",
+        "34203,4,77,10,1015000,-1 | " + EMPTY_ASK + ",1020000,30",
+        "34203,4,2,10,1015000,1 | " + EMPTY_ASK + ",1020000,20",
+        "34204,7,0,0,1,-1 | " + EMPTY_ASK + ",1020000,20",
+        "34205,1,3,5,1020000,-1 | " + EMPTY_ASK + ",1020000,20",
+    )
+    verification, ledger = verify(path, SKIP)
+    assert verification.counts["mismatches"] == 1  # the last order may not rest across the bid: trading goes on
+    assert verification.counts["flow_mismatches"] == verification.counts["trade_mismatches"] == 0
+    assert [rejection.row for rejection in ledger.rejections] == [8]
+
+
 def test_an_auction_that_empties_the_book_before_it_tells_it_again(tmp_path):
     path = by_hand(
         tmp_path,
@@ -277,7 +297,7 @@ def test_an_empty_book(tmp_path):
     nothing = f"{EMPTY_ASK},{EMPTY_BID}"
     path = by_hand(
         tmp_path,
-        f"34200,7,0,0,-1,-1 | {nothing}",
+        f"34200,7,0,0,1,-1 | {nothing}",
         f"34201,1,1,20,990000,1 | {EMPTY_ASK},990000,20",
         f"34202,3,1,20,990000,1 | {nothing}",
         f"34203,5,0,5,1000000,1 | {nothing}",

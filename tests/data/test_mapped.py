@@ -22,9 +22,7 @@ from mars_lmm.market import types as t
 
 HEADER = "at,type,bs,px,qty,id,stock,who"
 ORDER_COLUMNS = ("kind", "side", "price", "size", "order_id", "owner")
-ANY = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(path, mapping, on_error=RAISE, **options):
@@ -349,6 +347,7 @@ def drain_both_ways(file, mapping):
     assert not error or str(file) in error
 
 
+@pytest.mark.fuzz
 @ANY
 @given(rows=ROWS)
 def test_no_table_of_orders_breaks_the_reader(tmp_path, rows):
@@ -356,6 +355,7 @@ def test_no_table_of_orders_breaks_the_reader(tmp_path, rows):
     drain_both_ways(file, writer.ORDERS)
 
 
+@pytest.mark.fuzz
 @ANY
 @given(cut=st.integers(0, 4000), at=st.integers(0, 4000), garbage=st.binary(max_size=8), swap=st.booleans())
 def test_no_table_of_messages_breaks_the_reader(tmp_path, cut, at, garbage, swap):
@@ -372,6 +372,7 @@ def test_no_table_of_messages_breaks_the_reader(tmp_path, cut, at, garbage, swap
     drain_both_ways(file, writer.TRADINGPHYSICS)
 
 
+@pytest.mark.fuzz
 @ANY
 @given(at=st.integers(0, 10**6), garbage=st.binary(min_size=1, max_size=30))
 def test_no_damaged_parquet_breaks_the_reader(tmp_path, at, garbage):

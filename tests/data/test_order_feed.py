@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mars_lmm.data.errors import DataError
@@ -332,8 +332,8 @@ MESSAGES = st.lists(
 )
 
 
+@pytest.mark.fuzz
 @given(messages=MESSAGES, chunk=st.sampled_from([1, 2, 7, 1000]))
-@settings(max_examples=200, deadline=None)
 def test_whatever_the_messages_the_flow_makes_their_book(tmp_path_factory, messages, chunk):
     clock = np.cumsum([message["time"] for message in messages]).tolist()
     messages = [message | {"time": time} for message, time in zip(messages, clock, strict=True)]
@@ -352,6 +352,7 @@ def test_whatever_the_messages_the_flow_makes_their_book(tmp_path_factory, messa
             flow_of(session)
 
 
+@pytest.mark.fuzz
 @given(
     kinds=st.lists(st.sampled_from([NEW, DELETE, EXECUTE, EXECUTE_HIDDEN]), min_size=1, max_size=40),
     data=st.data(),

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.flow import ANONYMOUS, HIDDEN, OrderFlow, Session
+from mars_lmm.data.flow import ANONYMOUS, AUCTION, HIDDEN, OrderFlow, Session
 from mars_lmm.data.replay import opening_state, replay
 from mars_lmm.market import types as t
 from mars_lmm.market.reference import ReferenceBook
 from mars_lmm.tokenizers import observation as o
+from mars_lmm.tokenizers.cpu import OBSERVING
 
 SECOND = 10**9
 OPEN = 34_200 * SECOND
@@ -103,3 +104,76 @@ def test_a_file_that_is_no_flow_is_named(tmp_path):
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match=r"flow.parquet: not a readable order-flow"):
         OrderFlow.read(path)
+
+
+def nanos(text):
+    hours, minutes, seconds = map(int, text.split(":"))
+    return (hours * 3600 + minutes * 60 + seconds) * SECOND
+
+
+SHANGHAI = Session("600000", "2024-01-02", 0.01, nanos("09:15:00"), nanos("15:00:00"), rules="sse_main")
+
+
+def shanghai_flow(rows):
+    """A Shanghai flow from (time of day, kind, side, price, size, id)."""
+    names = ("kind", "side", "price", "size", "order_id")
+    columns = dict(zip(names, np.array([row[1:] for row in rows], dtype=np.int64).T, strict=True))
+    times = np.array([nanos(row[0]) for row in rows])
+    return OrderFlow(SHANGHAI, columns | {"time": times, "source_row": np.arange(1, len(rows) + 1)})
+
+
+def test_a_session_with_auctions_and_a_lunch_break():
+    flow = shanghai_flow(
+        [
+            ("09:16:00", t.LIMIT, t.BUY, 1002, 300, 1),
+            ("09:17:00", t.LIMIT, t.SELL, 1000, 200, 2),  # crosses, and rests until 09:25
+            ("09:30:01", t.LIMIT, t.SELL, 1005, 100, 3),
+            ("11:29:59", t.LIMIT, t.BUY, 1001, 100, 4),
+            ("13:00:02", t.CANCEL, t.BUY, 1001, 100, 4),
+            ("14:58:00", t.LIMIT, t.SELL, 1000, 50, 5),
+        ]
+    )
+    replayed = replay(flow)
+    levels = replayed.observed[:, o.LEVELS :].reshape(-1, 2, 2, t.DEPTH)
+    book = [
+        [(row[t.SELL, 1, 0], row[t.BUY, 1, 0]) for row in levels][i] for i in range(len(flow))
+    ]  # sizes at the touch
+    assert book[1] == (200, 300)
+    assert book[2] == (100, 100)  # the auction at 09:25 traded 200
+    assert replayed.tape[2, o.TAPE_COLUMNS.index("last_price")] == replayed.tape[2, o.TAPE_COLUMNS.index("bid")] == 1002
+    # In Shanghai nobody may send orders from 09:25 to 09:30 and from 11:30 to 13:00.
+    assert (replayed.observed[:, o.INTERVAL] // SECOND).tolist() == [60, 60, 481, 7198, 3, 7078]
+    assert replayed.observed[:, o.MINUTE].tolist() == [1, 2, 10, 129, 130, 248]
+    # The closing call collects what crosses.
+    assert replayed.tape[-1, o.TAPE_COLUMNS.index("filled")] == 0
+
+
+@pytest.mark.parametrize(
+    ("time", "interval", "expected"),
+    [
+        ("09:31:00", 60, "09:32:00"),
+        ("11:29:00", 59, "11:29:59"),
+        ("11:29:00", 60, "13:00:00"),
+        ("11:29:00", 90, "13:00:30"),
+        ("12:00:00", 1, "13:00:01"),
+        ("09:24:50", 20, "09:30:10"),
+        ("14:59:00", 30, "14:59:30"),
+    ],
+)
+def test_waiting_passes_over_closed_hours(time, interval, expected):
+    book = opening_state(shanghai_flow([("09:31:00", t.LIMIT, t.BUY, 1000, 100, 1)])).book[0]
+    assert OBSERVING.after(book, nanos(time), interval * SECOND) == nanos(expected)
+
+
+def test_without_a_schedule_the_flow_says_what_an_auction_collects():
+    flow = flow_of(
+        [
+            (0, t.LIMIT, t.SELL, 100, 50, 1, AUCTION),
+            (1, t.LIMIT, t.BUY, 105, 20, 2, AUCTION),
+            (2, t.CANCEL, t.SELL, 100, 20, 1, AUCTION | ANONYMOUS),
+            (2, t.CANCEL, t.BUY, 105, 20, 2, AUCTION | ANONYMOUS),
+            (3, t.LIMIT, t.BUY, 100, 10, 3, 0),
+        ]
+    )
+    filled = replay(flow).tape[:, o.TAPE_COLUMNS.index("filled")]
+    assert filled.tolist() == [0, 0, 10]

@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mars_lmm.data.rows import (
@@ -76,7 +76,6 @@ def test_rows_of_a_session_come_back(tmp_path):
     assert counts.tolist() == [1] * len(pieces)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12))
 def test_packed_rows_hold_their_sessions_and_padding(tmp_path_factory, ends):
     """Parts [first, end) of short sessions: every scored order is there once, with the one before it."""

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mars_lmm.data.samplers import PermutationBatchSampler, permutation, permutation_in_blocks
@@ -114,7 +114,6 @@ def test_global_batches_do_not_depend_on_the_world_size(make_sampler, world_size
         assert [row for place in zip(*shares, strict=True) for row in place] == alone[step]
 
 
-@settings(deadline=None)
 @given(
     groups_and_block=row_groups(),
     batch_size=st.integers(1, 4),

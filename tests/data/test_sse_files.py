@@ -4,7 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sorted_feeds import Reading
 from sse_writer import log_line, merged_rows, snapshot_line, table_rows, write_log, write_merged, write_tables
@@ -351,7 +351,7 @@ def spoilt_files(draw):
     return name, text + draw(st.sampled_from([b"", b"\n", b"\xff\x00"]))
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.fuzz
 @given(spoilt_files())
 def test_damage_is_an_error_or_is_listed(tmp_path_factory, spoilt):
     """Whatever a file holds: a DataError, or an order flow and a list of what was left out."""

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sorted_feeds import Reading
 from szse_writer import random_messages, write_messages
@@ -170,7 +170,7 @@ def test_a_wrong_message_is_found(tmp_path, messages, name):
     assert read_day(tmp_path, messages).verify().counts[name] > 0
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.fuzz
 @given(st.integers(0, 10**6))
 def test_a_planted_fault_is_found(tmp_path_factory, place):
     """The loss of any message, or another size in it, shows."""
@@ -242,7 +242,7 @@ def test_a_damaged_table(tmp_path, table, row, old, new, reason):
         Reading("szse", [folder])
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.fuzz
 @given(st.data())
 def test_damage_is_an_error_or_is_listed(tmp_path_factory, data):
     """Whatever a file holds: a DataError, or an order flow and a list of what was left out."""

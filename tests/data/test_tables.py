@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mars_lmm.data.errors import DataError
@@ -30,7 +30,6 @@ def rows_of(path, wanted, form=None):
     return found, ledger
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=80), st.integers(1, 90))
 def test_lines_in_blocks_of_any_size(content, block):
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +51,6 @@ def test_a_line_without_end(monkeypatch):
 VALUES = st.text(st.characters(blacklist_characters='"\r\n\0', blacklist_categories=["Cs"]), max_size=6).map(str.strip)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=12), st.integers(1, 60), st.sampled_from(",;\t|"))
 @example([("a,b", "", "c")], 5, ",")
 def test_what_pythons_own_writer_writes(tmp_path_factory, rows, block, delimiter):

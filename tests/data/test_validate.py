@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mars_lmm.data import validate
@@ -253,7 +253,7 @@ def sound(tmp_path_factory):
     return write(tmp_path_factory.mktemp("sound")).read_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.fuzz
 @given(data=st.data())
 def test_damaged_files_are_told(sound, tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "A" / "2024-01-02.parquet"
@@ -266,7 +266,7 @@ def test_damaged_files_are_told(sound, tmp_path_factory, data):
     assert found.problems or found.rows == 6
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.fuzz
 @given(data=st.data())
 def test_any_values_are_told_or_sound(tmp_path_factory, data):
     """Columns of any values of their types: the validator says no more and no less than the rules, row by row."""

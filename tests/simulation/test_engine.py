@@ -66,7 +66,7 @@ def push(engine, flows, lead):
 def recorded_engine(model, tokenizer, flows):
     """An engine over books that stand before their sessions' first orders."""
     states = [opening_state(flow) for flow in flows]
-    room = [max(int(state.book[0, column]) for state in states) for column in (t.NUM_SLOTS, t.NUM_TICKS)]
+    room = [max(int(state.book[0, column]) for state in states) for column in (t.NUM_SLOTS, t.NUM_TICKS, t.NUM_PHASES)]
     markets = Markets.concatenate([Markets.fork(state, 1, *room) for state in states])
     size = len(flows)
     hidden = torch.zeros(size, model.config.width)

@@ -260,12 +260,19 @@ def _follow(book, orders, messages, books, first, row, state, skips, next_id, ou
             slot = _find(book, order[t.ORDER_ID])
             live = slot != NO_SLOT
             side, price = order[t.SIDE], order[t.PRICE]
-            if kinds[row] == EXECUTE and live and (state[HALTED] or state[AUCTION_TIME] == times[row]):
-                # In an auction an order trades at the auction's price.
-                kinds[row] = UNCROSS
-                price = book[slot + t.PRICE]
-                order[t.PRICE] = price
-            if order[t.KIND] == t.CANCEL:
+            if kinds[row] == EXECUTE and (state[HALTED] or state[AUCTION_TIME] == times[row]):
+                # In an auction an order trades at the auction's price. Where one stood that was never announced, only
+                # the vendor's book tells.
+                kinds[row] = UNCROSS if live else STUB
+                auctions |= not live
+                if live:
+                    price = book[slot + t.PRICE]
+                    order[t.PRICE] = price
+                else:
+                    order[t.SIZE] = 0
+            if order[t.SIZE] == 0:
+                out.counters[UNKNOWN_IDS] += 1
+            elif order[t.KIND] == t.CANCEL:
                 out.counters[UNKNOWN_IDS] += not live
                 applied = not live or (book[slot + t.SIDE] == side and book[slot + t.PRICE] == price)
                 fits = kinds[row] != EXECUTE or price == _best(book, side)

@@ -12,7 +12,7 @@ from mars_lmm.compilation import kept_njit
 from mars_lmm.data.feeds import FeedSession
 from mars_lmm.data.feeds.common.by_order.messages import RECORD
 from mars_lmm.data.feeds.common.by_order.session_records import MAX_TICKS, record_chunks
-from mars_lmm.data.flow import Columns, order_rows, typed
+from mars_lmm.data.flow import BY_ID, PRICED, Columns, order_rows, typed
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market import types as t
 from mars_lmm.market.book import NO_SLOT, empty_books
@@ -22,8 +22,6 @@ from mars_lmm.market.repack import with_room
 # An order as it lies in a spool: `RECORD`, the kind being one of `mars_lmm.market.types`, and who sent it.
 ORDER = np.dtype([*RECORD.descr, ("owner", "<i8")])
 
-PRICED = (t.LIMIT, t.IOC, t.FOK, t.POST_ONLY, t.REPLACE, t.CANCEL_AT)
-BY_ID = (t.CANCEL, t.REPLACE)
 # Exchanges, too, reject orders for these reasons; other reasons mean that the log does not fit our matching.
 ORDINARY = (t.ACCEPTED, t.NO_LIQUIDITY, t.UNFILLABLE, t.WOULD_TRADE)
 FIRST_ROOM = 1024  # orders of a book that will grow
