@@ -175,7 +175,7 @@ class _Preparation:
             dropped=dropped,
         )
         write_card(prepared, tokenizer, [found for _, found in sorted_files], [replayed[number] for number in kept])
-        write_json(self.folder / MANIFEST, prepared.to_dict())
+        write_json(self.folder / MANIFEST, prepared.to_dict(), indent=1)
         shutil.rmtree(self.place.work)
         for left_over in self.folder.rglob(PARTIAL):
             left_over.unlink()

@@ -48,8 +48,8 @@ class Replay:
 
     Attributes:
         observed: int64[N, NUM_OBSERVED], one row for each order (anonymous volume, hidden trades, and what came before
-            the session's opening or after its close are none).
-        tape: int64[N, o.NUM_TAPE].
+            the session's opening or after its close are none). The replayer's next part overwrites it.
+        tape: int64[N, o.NUM_TAPE]; overwritten too.
         row: int64[N], the order's row in the part of the order flow.
         accepted: bool[M], which rows of the part the exchange accepted.
         state: The market after the last order.
@@ -105,6 +105,9 @@ class Replayer:
     def __init__(self, session: Session, state: MarketState | None = None):
         self._session = session
         self.state = state
+        # Memory that is used again costs no page faults.
+        self._observed = np.empty((0, o.NUM_OBSERVED), dtype=np.int64)
+        self._tape = np.empty((0, o.NUM_TAPE), dtype=np.int64)
 
     def put(self, columns: Columns, ledger: Ledger) -> Replay:
         """Replay the next M orders.
@@ -136,8 +139,10 @@ class Replayer:
         collected = columns["flags"] & AUCTION != 0 if not self._session.rules else np.zeros(len(orders), bool)
         accepted = np.ones(len(orders), bool)
         count = int(np.count_nonzero(learned))
-        observed = np.empty((count, o.NUM_OBSERVED), dtype=np.int64)
-        tape = np.empty((count, o.NUM_TAPE), dtype=np.int64)
+        if len(self._observed) < count:
+            self._observed = np.empty((count, o.NUM_OBSERVED), dtype=np.int64)
+            self._tape = np.empty((count, o.NUM_TAPE), dtype=np.int64)
+        observed, tape = self._observed, self._tape
         scratch = _Scratch.new()
         first = n = 0
         while first < len(visible):

@@ -83,11 +83,11 @@ def verify(
             for source, folder in zip(sources, folders, strict=True):
                 sort_source(feed, source, folder, symbols, ledger)
         sessions = find_sessions(feed, sources, folders, symbols)
+        _list_rejections(ledger, 0)
         if not sessions:
             raise DataError(
                 ", ".join(map(str, paths)), "no session to verify; the files hold none of these instruments"
             )
-        _list_rejections(ledger, 0)
         for number, session in enumerate(sessions, start=1):
             listed = len(ledger.rejections)
             verification = feed.verify(session, ledger)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-MAX_FIT_VALUES = 1_000_000
+MAX_FIT_VALUES = 250_000
 MAX_SAMPLES = 100
 _NEVER = np.iinfo(np.int64).max
 
@@ -50,7 +50,7 @@ class QuantileBins:
         """Fit bins to data.
 
         Args:
-            values: Integers of any shape; at most a million of them, drawn with `seed`, are used.
+            values: Integers of any shape; of more than MAX_FIT_VALUES, that many are drawn with `seed`.
             num_bins: How many bins to make.
             cuts: No bin holds values from both sides of a cut, that is <= cut and > cut; fewer than num_bins.
             seed: Seed of the draw.
@@ -62,7 +62,7 @@ class QuantileBins:
         if len(values) == 0:
             raise ValueError("no values to fit bins to: the training split is empty; widen it")
         if len(values) > MAX_FIT_VALUES:
-            values = np.random.default_rng(seed).choice(values, MAX_FIT_VALUES, replace=False)
+            values = values[np.random.default_rng(seed).integers(0, len(values), MAX_FIT_VALUES)]
         distinct, counts = np.unique(values, return_counts=True)
         below = np.searchsorted(distinct, np.asarray(cuts, dtype=np.int64), side="right")
         ends = _bin_ends(distinct, counts, num_bins, below)

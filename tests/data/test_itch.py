@@ -20,23 +20,26 @@ NAME = "12312013.NASDAQ_ITCH50"
 STOCK = Locate(7, "AAA")
 
 
+def read(path, folder, on_error="raise", **options):
+    """Read files: sort, and return {symbol: columns}, each joined from its parts, and the ledger."""
+    feed, ledger = load_feed("itch", options), Ledger(on_error)
+    sources = feed.find_sources([path])
+    folders = [folder / f"spool{n}" for n in range(len(sources))]
+    for source, spool in zip(sources, folders, strict=True):
+        sort_source(feed, source, spool, (), ledger)
+    flows = {}
+    for session in find_sessions(feed, sources, folders):
+        parts = list(feed.order_flow(session, ledger))
+        flows[session.symbol] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return flows, ledger
+
+
 @pytest.fixture
 def flow_of(tmp_path):
-    """Reads files: sorts, and returns {symbol: columns}, each joined from its parts, and the ledger."""
+    def read_here(path, on_error="raise", **options):
+        return read(path, tmp_path, on_error, **options)
 
-    def read(path, on_error="raise", **options):
-        feed, ledger = load_feed("itch", options), Ledger(on_error)
-        sources = feed.find_sources([path])
-        folders = [tmp_path / f"spool{n}" for n in range(len(sources))]
-        for source, folder in zip(sources, folders, strict=True):
-            sort_source(feed, source, folder, (), ledger)
-        flows = {}
-        for session in find_sessions(feed, sources, folders):
-            parts = list(feed.order_flow(session, ledger))
-            flows[session.symbol] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return flows, ledger
-
-    return read
+    return read_here
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +256,7 @@ def test_no_bytes_crash_it(tmp_path_factory, data):
     assert result["mismatches"] <= sum(result["rejected"].values())
     if result["rejected"]:
         with pytest.raises(DataError):
-            verify.verify("itch", [path])
+            read(path, folder)
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def test_a_folder_that_is_no_set_is_named(tmp_path):
         ({"feed": "lobster"}, "needs data.path"),
         ({"feed": "tape"}, "no feed 'tape'; choose one of"),
         ({"feed": "lobster", "path": "x", "options": {"tick": 1}}, "feed lobster: unknown option tick"),
-        ({"feed": "lobster", "path": "x", "options": {"price_tick": 0}}, "price_tick=0: must be at least 1"),
+        ({"feed": "lobster", "path": "x", "options": {"price_tick": 0}}, "price_tick=0: must be a whole number"),
         ({"feed": None}, "name a feed"),
         ({"path": "somewhere"}, "the synthetic market is made, not read"),
         ({"context": 256}, "context shorter than itself"),

@@ -34,10 +34,10 @@ class Journal:
         write_json(self._folder / f"{unit}.json", found)
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Path, values: Any, indent: int | None = None) -> None:
     """Write JSON; the file appears whole or not at all."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(values, indent=1))
+    partial.write_text(json.dumps(values, indent=indent))
     os.replace(partial, path)
 
 

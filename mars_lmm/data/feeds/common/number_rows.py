@@ -53,6 +53,7 @@ class NumberRows:
         self._text = self._text.removeprefix(BYTE_ORDER_MARK)
         first = self._text.partition(b"\n")[0]
         self._columns = np.array(choose_columns(first.count(b",") + 1))
+        self._values = np.empty((0, len(self._columns)), np.int64)
 
     @classmethod
     @contextmanager
@@ -72,13 +73,15 @@ class NumberRows:
             num_lines: How many, at most.
 
         Returns:
-            int64[N], the numbers of the good rows among them, counted from 1; and int64[N, C], their values. Fewer than
-            `num_lines` lines are left when `line` did not move as far.
+            int64[N], the numbers of the good rows among them, counted from 1; and int64[N, C], their values, which the
+            next call overwrites. Fewer than `num_lines` lines are left when `line` did not move as far.
 
         Raises:
             DataError: A row cannot be read, and the ledger says that this is an error.
         """
-        values = np.empty((num_lines, len(self._columns)), np.int64)
+        if len(self._values) < num_lines:
+            self._values = np.empty((num_lines, len(self._columns)), np.int64)
+        values = self._values
         rows = np.empty(num_lines, np.int64)
         count, last = 0, self.line + num_lines
         while self.line < last:
