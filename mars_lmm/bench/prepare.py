@@ -82,7 +82,7 @@ def _measure(feed: str, path: str, temporary: str, repeats: int) -> dict[str, An
 
 
 def _peak_memory() -> int:
-    """Bytes that this process has held at most. (What `getrusage` says counts the process that started it too.)"""
+    """Bytes that this process has held at most; `getrusage` would count the process that started it too."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 

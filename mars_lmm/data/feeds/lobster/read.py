@@ -92,15 +92,16 @@ def read_parts(source: Source, price_tick: int, ledger: Ledger) -> Iterator[Part
             last += LINES
             rows, values = messages.read(LINES)
             book_rows, book_values = books.read(LINES)
+            paired = rows
+            if not np.array_equal(rows, book_rows):
+                paired, mine, theirs = np.intersect1d(rows, book_rows, assume_unique=True, return_indices=True)
+                values, book_values = values[mine], book_values[theirs]
+            # The last moment may go on in the next part.
+            whole, held = checks.part(paired, values, book_values, held).without_last_moment()
             if messages.line > books.line:
                 _refuse_surplus(messages, rows, message_file, books, book_file, ledger)
             elif books.line > messages.line:
                 _refuse_surplus(books, book_rows, book_file, messages, message_file, ledger)
-            if not np.array_equal(rows, book_rows):
-                rows, mine, theirs = np.intersect1d(rows, book_rows, assume_unique=True, return_indices=True)
-                values, book_values = values[mine], book_values[theirs]
-            # The last moment may go on in the next part.
-            whole, held = checks.part(rows, values, book_values, held).without_last_moment()
             if len(whole.books):
                 yield whole
     if len(held.books):
