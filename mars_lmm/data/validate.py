@@ -271,7 +271,9 @@ class _RowChecks:
             else:
                 differs = np.asarray(pc.not_equal(column, pa.scalar(expected, column.type)).fill_null(False))
             advice = "a file holds one instrument on one day; split it, or correct the metadata"
-            self._note(differs, f"{name} is not {expected}, which the metadata tells", advice, column)
+            # NumPy writes any day, where Python's calendar ends.
+            shown = column.to_numpy(zero_copy_only=False) if name == "date" else column
+            self._note(differs, f"{name} is not {expected}, which the metadata tells", advice, shown)
 
     def _check_values(self, columns: dict[str, np.ndarray], sequence: np.ndarray) -> None:
         time, kind, side = columns["time"], columns["kind"], columns["side"]
