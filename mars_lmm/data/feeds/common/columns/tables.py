@@ -49,7 +49,7 @@ def refusing(file: RawFile, ledger: Ledger) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         ledger.refuse(file, None, UNREADABLE, str(error).partition("\n")[0])
     except DataError as error:
         if ledger.on_error == RAISE:
