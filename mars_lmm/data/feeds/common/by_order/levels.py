@@ -6,7 +6,6 @@ import numba
 import numpy as np
 
 from mars_lmm.market import types as t
-from mars_lmm.market.book import empty_books
 from mars_lmm.market.cpu import MATCHING, VENUE
 from mars_lmm.market.resolve import make_resolving
 
@@ -14,18 +13,6 @@ _jit = numba.njit(nogil=True, _nrt=False)
 _apply = make_resolving(_jit, VENUE).apply
 _clear, _collect, _close = MATCHING.clear, MATCHING.collect, MATCHING.close
 _best, _level_size, _next_price = MATCHING.best, MATCHING.level_size, MATCHING.next_price
-
-
-def empty_book(prices: np.ndarray, num_orders: int) -> np.ndarray:
-    """One empty book.
-
-    Args:
-        prices: Every price in ticks that it will meet; `NO_PRICE` is skipped.
-        num_orders: How many orders it can hold at once.
-    """
-    prices = prices[prices != t.NO_PRICE]
-    low, high = int(prices.min()), int(prices.max())
-    return empty_books(1, num_orders, high - low + 1, low)[0]
 
 
 @_jit
