@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> dict:
     return {
         "messages_per_second": round(rate),
         "reference_messages_per_second": round(reference_rate),
-        "ratio": round(rate / reference_rate, 2),
+        "ratio": float(f"{rate / reference_rate:.3g}"),
         "one_book_messages_per_second": round(args.messages / one_book_seconds),
         "books": args.books,
         "device": args.device,

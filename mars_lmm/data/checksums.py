@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from mars_lmm.data.feeds import Source
 from mars_lmm.data.feeds.common.files import RawFile
+from mars_lmm.whole_files import write_text
 
 NAME = ".checksums.json"
 
@@ -52,6 +52,4 @@ class Checksums:
     def save(self) -> None:
         """Write the memory; it appears whole or not at all."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_name(f"{NAME}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(self._known))
-        os.replace(partial, self._path)
+        write_text(self._path, json.dumps(self._known))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.bins import QuantileBins
 from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES, NUM_TABLED, NUM_TYPES, CodingTables
 from mars_lmm.tokenizers.cpu import encode_observations
+from mars_lmm.whole_files import write_text
 
 VERSION = 1
 NUM_PRICE_BINS, NUM_SIZE_BINS, NUM_INTERVAL_BINS = 32, 32, 16
@@ -134,9 +134,7 @@ class OrderTokenizer:
 
     def save(self, path: Path) -> None:
         """Write JSON; the file appears whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(self.to_dict()))
-        os.replace(partial, path)
+        write_text(path, json.dumps(self.to_dict()))
 
     @classmethod
     def load(cls, path: Path) -> OrderTokenizer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mars_lmm.data.datamodule import OrderDataModule
 from mars_lmm.data.prepared import TRAIN
 from mars_lmm.training.checkpoint import read_checkpoint
 from mars_lmm.training.order_module import OrderModule
+from mars_lmm.whole_files import write_text
 
 
 class RunMetrics(L.Callback):
@@ -92,12 +92,5 @@ def train(
         "parameters": module.model.num_parameters(),
     }
     if trainer.is_global_zero:
-        _write_json(folder / "metrics.json", metrics)
+        write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write JSON; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(partial, path)

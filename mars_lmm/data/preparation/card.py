@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections import Counter
@@ -24,6 +23,7 @@ from mars_lmm.data.prepared import CARD, CARD_PAGE, TRAIN, VALIDATION, PreparedS
 from mars_lmm.tokenizers.bins import QuantileBins
 from mars_lmm.tokenizers.orders import VERSION as TOKENIZER_VERSION
 from mars_lmm.tokenizers.orders import OrderTokenizer
+from mars_lmm.whole_files import write_text
 
 HISTOGRAMS = {"places": PLACE_EDGES, "intervals": INTERVAL_EDGES, "sizes": SIZE_EDGES}
 BINS = ("price", "size", "interval", "level_distance", "level_size")
@@ -47,10 +47,7 @@ def write_card(
     """
     card = describe(prepared, tokenizer, sorted_found, replayed_found)
     write_json(prepared.path / CARD, card)
-    page = prepared.path / CARD_PAGE
-    partial = page.with_name(f"{page.name}.{os.getpid()}.partial")
-    partial.write_text(render(card), encoding="utf-8")
-    os.replace(partial, page)
+    write_text(prepared.path / CARD_PAGE, render(card))
 
 
 def describe(

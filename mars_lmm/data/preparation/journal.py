@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mars_lmm.whole_files import write_text
 
 
 class Journal:
@@ -36,9 +37,7 @@ class Journal:
 
 def write_json(path: Path, values: Any, indent: int | None = None) -> None:
     """Write JSON; the file appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(values, indent=indent))
-    os.replace(partial, path)
+    write_text(path, json.dumps(values, indent=indent))
 
 
 @contextmanager
