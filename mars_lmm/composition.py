@@ -14,6 +14,7 @@ from hydra.errors import ConfigCompositionException, HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from mars_lmm.os_errors import in_words
 from mars_lmm.paths import CONF
 
 Config = TypeVar("Config")
@@ -35,10 +36,10 @@ def entry(name: str, schema: type) -> Callable[[Callable[[Any, DictConfig], Any]
         def main(config: DictConfig) -> Any:
             try:
                 return run(typed(config, schema), config)
-            except (ValueError, FloatingPointError, HydraException) as error:
+            except (ValueError, FloatingPointError, OSError, HydraException) as error:
                 if os.environ.get("HYDRA_FULL_ERROR") == "1":
                     raise
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {in_words(error)}", file=sys.stderr)
                 sys.exit(1)
 
         return main

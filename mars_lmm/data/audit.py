@@ -12,15 +12,13 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -30,11 +28,15 @@ from mars_lmm.data.flow import FlowFile
 from mars_lmm.data.ledger import SKIP, Ledger
 from mars_lmm.data.preparation.sample import Sample, join
 from mars_lmm.data.preparation.units import held_out_from
-from mars_lmm.data.prepared import MANIFEST, TOKENIZER, TRAIN, VALIDATION, PreparedSet
+from mars_lmm.data.prepared import MANIFEST, NEVER, TRAIN, VALIDATION, PreparedSet
 from mars_lmm.data.replay import Replayer
-from mars_lmm.data.rows import CODED, COLUMNS, coded_orders, decode_market, decode_pieces, decode_tokens
+from mars_lmm.data.rows import CODED, COLUMNS, coded_orders, decode_market, decode_pieces, decode_tokens, places
+from mars_lmm.os_errors import in_words
 from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.orders import OrderTokenizer
+
+SPLITS = (TRAIN, VALIDATION)
+COUNTED = ("orders", "training_orders", "sample_seed")  # numbers that the manifest tells of a session
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         prepared = PreparedSet.load(options.prepared)
         leaks = find_leaks(prepared)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        print(f"error: {in_words(error)}", file=sys.stderr)
         return 2
     for leak in leaks:
         print(f"leak: {leak}", file=sys.stderr)
@@ -118,14 +120,17 @@ class _Audit:
     def __init__(self, prepared: PreparedSet, folder: Path):
         self.leaks: list[str] = []
         self._prepared, self._folder = prepared, folder
-        with self._opened(TOKENIZER) as file:
-            self._tokenizer = OrderTokenizer.from_dict(json.load(file))
+        self._tokenizer = prepared.tokenizer()
+        manifest = f"{prepared.path}/{MANIFEST}"
         try:
             self._config = DataConfig(cutoff=prepared.recipe["settings"]["cutoff"])
-        except KeyError as error:
-            raise DataError(
-                f"{prepared.path}/{MANIFEST}", f"the recipe has no {error}; prepare the data again"
-            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(manifest, f"the recipe tells no cut-off ({error}); prepare the data again") from error
+        for entry, name in product(prepared.sessions, COUNTED):
+            value = entry.get(name)
+            if type(value) is not int or not 0 <= value <= NEVER:
+                raise DataError(manifest, f"{name} of {_name(entry)} is {value!r}, no count; prepare the data again")
+        self._targets = dict.fromkeys(SPLITS, 0)  # orders to score, over all sessions so far
         self._group = lru_cache(maxsize=2)(self._read_group)  # packed rows hold many sessions
 
     def run(self) -> None:
@@ -133,6 +138,10 @@ class _Audit:
         self._check_cutoff()
         # Each session's sample joins the others before the next session is replayed.
         self._check_bins(join(self._checked_sessions()))
+        for split, targets in self._targets.items():
+            told = self._prepared.splits[split]["orders"]
+            if told != targets:
+                self.leaks.append(f"the {split} split has {targets} orders to score, the manifest says {told}")
 
     def _check_cutoff(self) -> None:
         """The manifest's cut-off is the recipe's."""
@@ -152,17 +161,35 @@ class _Audit:
             path = self._folder / "sample"
             orders = self._orders(number, path)
             self._check_manifest(number, orders)
-            training_end, validation_start = 0, len(orders.coded)
+            scored: dict[str, list[np.ndarray]] = {split: [np.empty((0, 2), np.int64)] for split in SPLITS}
             for split, file, group in groups[number]:
-                first, end = self._check_group(split, file, group, number, orders)
-                if split == TRAIN:
-                    training_end = max(training_end, end)
-                else:
-                    validation_start = min(validation_start, first)
-            if training_end > validation_start:
-                both = f"orders {validation_start} to {training_end - 1} are scored in both splits"
-                self.leaks.append(f"{_name(entry)}: {both}")
+                scored[split].append(self._check_group(split, file, group, number, orders))
+            self._check_targets(_name(entry), orders, {split: np.concatenate(spans) for split, spans in scored.items()})
             yield path
+
+    def _check_targets(self, name: str, orders: _Orders, scored: dict[str, np.ndarray]) -> None:
+        """Every order of a split is a target exactly once, except that a session's first is none.
+
+        Args:
+            name: The session's.
+            orders: Its orders.
+            scored: By split, where each piece's targets begin and end, int64[K, 2].
+        """
+        end, held_out = len(orders.coded), max(orders.training, 1)
+        edges = np.unique(np.concatenate([*scored.values(), [[1, held_out], [held_out, end]]]))
+        start, length = edges[:-1], np.diff(edges)  # runs of orders that are scored alike
+        times = {split: _times(spans, start) for split, spans in scored.items()}
+        for split, (first, last) in zip(SPLITS, ((1, held_out), (held_out, end)), strict=True):
+            self._targets[split] += max(last - first, 0)
+            missing = (start >= first) & (start < last) & (times[split] == 0)
+            for fault, what in ((missing, "are not scored"), (times[split] > 1, "are scored more than once")):
+                if fault.any():
+                    which = f"(orders: {length[fault].sum()}, the first is {start[fault.argmax()]})"
+                    self.leaks.append(f"{name}: orders of the {split} split {what} {which}")
+        both = np.flatnonzero((times[TRAIN] > 0) & (times[VALIDATION] > 0))
+        if len(both):
+            which = f"orders {start[both[0]]} to {edges[both[-1] + 1] - 1}"
+            self.leaks.append(f"{name}: {which} are scored in both splits")
 
     def _check_bins(self, observed: np.ndarray) -> None:
         """The tokenizer is the one that is fitted to the sampled orders of training, int64[N, NUM_OBSERVED]."""
@@ -177,9 +204,13 @@ class _Audit:
     def _groups_by_session(self) -> dict[int, list[tuple[str, str, int]]]:
         """Split, file and number of the row groups that each session is in."""
         groups: dict[int, list[tuple[str, str, int]]] = defaultdict(list)
-        for split in (TRAIN, VALIDATION):
-            for shard in self._prepared.splits[split]["shards"]:
-                with self._opened(shard["file"]) as file:
+        for split in SPLITS:
+            shards, told = self._prepared.splits[split]["shards"], self._prepared.splits[split]["rows"]
+            listed = sum(shard["rows"] for shard in shards)
+            if listed != told:
+                self.leaks.append(f"the shards of the {split} split have {listed} rows, the manifest says {told}")
+            for shard in shards:
+                with self._prepared.open(shard["file"]) as file:
                     rows = pq.ParquetFile(file)
                     if rows.metadata.num_rows != shard["rows"]:
                         self.leaks.append(
@@ -202,7 +233,7 @@ class _Audit:
         sample = Sample(entry["sample_seed"], o.NUM_OBSERVED)
         ledger = Ledger(SKIP)
         count, training = 0, None
-        with self._opened(entry["flow"]) as file, path.open("wb") as coded:
+        with self._prepared.open(entry["flow"]) as file, path.open("wb") as coded:
             flow = FlowFile(file)
             if flow.session != self._prepared.session(number):
                 self.leaks.append(f"{entry['flow']}: a flow of {flow.session}, not of the manifest's session")
@@ -234,16 +265,18 @@ class _Audit:
                 f"the manifest says {told[1]} of {told[0]}"
             )
 
-    def _check_group(self, split: str, file: str, group: int, number: int, orders: _Orders) -> tuple[int, int]:
-        """Check a session's pieces in a row group; the first of the orders that they score, and the end of them."""
+    def _check_group(self, split: str, file: str, group: int, number: int, orders: _Orders) -> np.ndarray:
+        """Check a session's pieces in a row group; where the targets of the K sound ones begin and end, int64[K, 2]."""
         found = self._group(file, group)
         own = np.flatnonzero(found.pieces["session"] == number)
         start, length = found.pieces["start"][own], found.pieces["length"][own].astype(np.int64)
-        scored = start + np.maximum(found.pieces["first_target"][own], 0)
+        first_target = found.pieces["first_target"][own]
+        scored = start + np.clip(first_target, 0, length)
         sound = (start >= 0) & (length > 0) & (start + length <= len(orders.coded)) & (length <= found.room[own])
         faults = [
             (~sound, "names orders that the session does not have"),
             (sound & ~_same(found, own, orders.coded, sound), "holds other orders than it names"),
+            (first_target < 1, "scores an order without the one before it"),
         ]
         if split == TRAIN:
             faults.append((start + length > orders.training, f"reads held-out orders, from {orders.training} on"))
@@ -258,34 +291,19 @@ class _Audit:
                 self.leaks.append(
                     f"{file}: {what} (rows: {np.count_nonzero(fault)}, the first is row {found.row[own[at]]}, {which})"
                 )
-        return int(scored.min()), int((start + length).max())
+        return np.stack([scored, start + length], axis=1)[sound]
 
     def _read_group(self, file: str, group: int) -> _Group:
-        with self._opened(file) as handle:
+        with self._prepared.open(file) as handle:
             rows = pq.ParquetFile(handle)
             table = rows.read_row_group(group, columns=COLUMNS)
             first = sum(rows.metadata.row_group(before).num_rows for before in range(group))
         pieces, counts = decode_pieces(table)
         token, market = decode_tokens(table), decode_market(table)
         size = token.shape[1]
-        row = np.repeat(np.arange(len(counts)), counts)
-        length = pieces["length"].astype(np.int64)
-        before = np.cumsum(length) - length
-        within = before - before[np.repeat(np.cumsum(counts) - counts, counts)]
+        row, within = places(pieces, counts)
         coded = coded_orders(token.reshape(-1), market.reshape(-1, market.shape[2]))
         return _Group(pieces, first + row, row * size + within, size - within, coded)
-
-    @contextmanager
-    def _opened(self, file: str) -> Iterator[BinaryIO]:
-        """A file of the set; what is wrong with it is told under its name."""
-        name = f"{self._prepared.path}/{file}"
-        try:
-            with self._prepared.open(file) as handle:
-                yield handle
-        except DataError as error:
-            raise DataError(name, error.reason, error.row) from error
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            raise DataError(name, f"cannot be read: {error}; prepare the data again") from error
 
 
 def _same(group: _Group, own: np.ndarray, coded: np.ndarray, sound: np.ndarray) -> np.ndarray:
@@ -297,6 +315,12 @@ def _same(group: _Group, own: np.ndarray, coded: np.ndarray, sound: np.ndarray) 
     there = coded[group.pieces["start"][own][piece] + within]
     differs = (_bytes(here) != _bytes(there)).any(axis=1)
     return np.bincount(piece[differs], minlength=len(own)) == 0
+
+
+def _times(spans: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """In how many of the spans int64[K, 2] each order lies."""
+    begun, ended = (np.searchsorted(np.sort(edges), order, side="right") for edges in spans.T)
+    return begun - ended
 
 
 def _bytes(coded: np.ndarray) -> np.ndarray:

@@ -26,8 +26,10 @@ from mars_lmm.data.prepared import TRAIN, PreparedSet
 from mars_lmm.data.replay import is_order
 from mars_lmm.data.samplers import PermutationBatchSampler
 from mars_lmm.market import types as t
+from mars_lmm.os_errors import in_words
 
 SHOWN = ("time", "kind", "side", "price", "size", "order_id", "source_row")
+LARGEST = int(np.iinfo(np.int64).max)  # of the numbers that key an order of rows
 SIDES = {t.SELL: "sell", t.BUY: "buy"}
 
 
@@ -86,8 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         print(json.dumps(show(options)))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        print(f"error: {in_words(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -98,8 +100,8 @@ def show(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: An option is out of range; as DataError: the run or the data cannot be read.
     """
-    if options.step < 0 or options.orders < 0:
-        raise ValueError("--step and --orders count from 0")
+    if not 0 <= options.step <= LARGEST or options.orders < 0:
+        raise ValueError(f"--step and --orders count from 0; a step is at most {LARGEST}")
     prepared, batches = _find(options)
     rows = OrderRows(prepared, TRAIN)
     seen = batches.rows_of(rows.groups, options.step)
@@ -134,8 +136,8 @@ def _find(options: argparse.Namespace) -> tuple[PreparedSet, Batches]:
     defaults = {"batch_size": 16, "world_size": 1, "seed": 0}
     chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
     for name, least in (("batch_size", 1), ("world_size", 1), ("seed", 0)):
-        if chosen[name] < least:
-            raise ValueError(f"--{name.replace('_', '-')} {chosen[name]}: it is at least {least}")
+        if not least <= chosen[name] <= LARGEST:
+            raise ValueError(f"--{name.replace('_', '-')} {chosen[name]}: it is {least} to {LARGEST}")
     return prepared, Batches(**chosen, block=BLOCK if prepared.is_remote else None)
 
 
@@ -145,16 +147,21 @@ def _of_run(checkpoints: Path) -> tuple[PreparedSet, Batches]:
     if not files:
         raise DataError(checkpoints, "no checkpoint yet; give the prepared set with --batch-size and --seed")
     try:
-        state = torch.load(files[-1], map_location="cpu", weights_only=True, mmap=True).get("OrderDataModule")
+        checkpoint = torch.load(files[-1], map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(files[-1], f"not a checkpoint, or not a whole one: {error}") from error
-    if state is None:
-        raise DataError(files[-1], "tells nothing of its batches; give the prepared set with --batch-size and --seed")
-    prepared = PreparedSet.load(state.pop("prepared"))
-    fingerprint = state.pop("fingerprint")
+    try:
+        state = checkpoint["OrderDataModule"]
+        folder, fingerprint = state.pop("prepared"), state.pop("fingerprint")
+        batches = Batches(**state)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            files[-1], "tells nothing of its batches; give the prepared set with --batch-size and --seed"
+        ) from error
+    prepared = PreparedSet.load(folder)
     if prepared.fingerprint != fingerprint:
         raise DataError(prepared.path, f"is not the set of the run: {prepared.fingerprint}, not {fingerprint}")
-    return prepared, Batches(**state)
+    return prepared, batches
 
 
 def _order_reader(prepared: PreparedSet) -> Callable[[np.void], Columns]:

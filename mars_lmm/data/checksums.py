@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
-from mars_lmm.data.feeds import Source
 from mars_lmm.data.feeds.common.files import RawFile
 from mars_lmm.whole_files import write_text
 
@@ -23,19 +21,12 @@ class Checksums:
     def __init__(self, folder: Path):
         self._path = folder / NAME
         try:
-            self._known: dict[str, list] = json.loads(self._path.read_text())
+            known = json.loads(self._path.read_text())
         except (OSError, ValueError):
-            self._known = {}
+            known = None
+        self._known: dict[str, list] = known if isinstance(known, dict) else {}
 
-    def of(self, source: Source) -> str:
-        """The checksum of a source's files together.
-
-        Raises:
-            DataError: A file cannot be read.
-        """
-        return hashlib.sha256("".join(self.of_file(file) for file in source.files).encode()).hexdigest()
-
-    def of_file(self, file: RawFile) -> str:
+    def of(self, file: RawFile) -> str:
         """The checksum of a file, sha256 of its content as it lies on disk.
 
         Raises:

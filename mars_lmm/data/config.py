@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from mars_lmm.data.feeds import load_feed
@@ -83,12 +84,14 @@ class DataConfig:
     def __post_init__(self):
         if self.feed is None and not self.feeds:
             raise ValueError("data.feed is null and data.feeds is empty: name a feed")
+        if self.feed not in (None, SYNTHETIC) and self.name == SYNTHETIC:
+            self.name = self.feed.rpartition(".")[2]
         for feed in self.all_feeds if self.prepared is None else ():
             if feed.feed == SYNTHETIC and feed.path is not None:
                 raise ValueError(f"data.path={feed.path}: the synthetic market is made, not read; set data.feed too")
             if load_feed(feed.feed, feed.options).needs_paths and not feed.paths:
                 raise ValueError(f"data.feed={feed.feed} needs data.path=FOLDER_OR_ARCHIVE_OR_FILE")
-        if not (_DATE.fullmatch(self.cutoff) or _TIME.fullmatch(self.cutoff)):
+        if not _is_cutoff(self.cutoff):
             raise ValueError(
                 f"data.cutoff={self.cutoff!r}: give a date (2024-01-05) or a time of day (12:30 or 12:30:00)"
             )
@@ -131,3 +134,13 @@ class DataConfig:
         """The cut-off's time of day in nanoseconds since midnight."""
         hours, minutes, *seconds = (int(part) for part in self.cutoff.split(":"))
         return (hours * 3600 + minutes * 60 + (seconds[0] if seconds else 0)) * 10**9
+
+
+def _is_cutoff(text: str) -> bool:
+    """Whether a text is a day of the calendar or a time of day."""
+    if not (_DATE.fullmatch(text) or _TIME.fullmatch(text)):
+        return False
+    try:
+        return bool(datetime.fromisoformat(text if _DATE.fullmatch(text) else f"2000-01-01T{text}"))
+    except ValueError:
+        return False

@@ -113,7 +113,7 @@ class OrderDataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint tells of the batches, so that `mars_lmm.data.batches` can make any of them again."""
         return {
-            "prepared": str(self.prepared.path),
+            "prepared": self.prepared.address,
             "fingerprint": self.prepared.fingerprint,
             "batch_size": self.batch_size,
             "world_size": self._share()[0],

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from datasets import Dataset as ArrowDataset
+from datasets.exceptions import DatasetGenerationError
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -15,16 +21,16 @@ from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.data.remote_rows import RemoteRows
 from mars_lmm.data.rows import COLUMNS, decode_market, decode_pieces, decode_tokens, row_groups, segments
 
-BLOCK = 16
+BLOCK = 16  # row groups of a remote set that are mixed, and kept in memory
 
 
 class OrderRows(Dataset[dict[str, Tensor]]):
     """The rows of one split: T + 1 consecutive orders of a session each, or several short sessions and padding.
 
     Rows are numbered over the split's shards, one after the other. The shards of a local set are converted once to an
-    Arrow file inside the prepared folder and memory-mapped from there, so that rows are read at random without holding
-    the split in memory; a changed shard is converted anew. Of a set in an object store, row groups are fetched as they
-    are needed.
+    Arrow file, inside the prepared folder or, where that is read-only, in the user's cache, and memory-mapped from
+    there, so that rows are read at random without holding the split in memory; a changed shard is converted anew. Of a
+    set in an object store, row groups are fetched as they are needed.
 
     Args:
         prepared: The prepared set.
@@ -37,7 +43,7 @@ class OrderRows(Dataset[dict[str, Tensor]]):
 
     Raises:
         ValueError: The split has no rows.
-        DataError: The shards do not hold the rows that the manifest tells of.
+        DataError: A shard cannot be read, or does not hold the rows that the manifest tells of.
     """
 
     def __init__(self, prepared: PreparedSet, split: str, cached: int = BLOCK):
@@ -50,7 +56,7 @@ class OrderRows(Dataset[dict[str, Tensor]]):
         if prepared.is_remote:
             self._rows = RemoteRows(prepared, shards, cached)
         else:
-            self._rows = _mapped_rows(prepared, split, [shard["file"] for shard in shards], len(self))
+            self._rows = _mapped_rows(prepared, split, shards)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -85,15 +91,30 @@ class OrderRows(Dataset[dict[str, Tensor]]):
         return decode_pieces(self._rows[[index]])[0]
 
 
-def _mapped_rows(prepared: PreparedSet, split: str, files: list[str], num_rows: int) -> ArrowDataset:
-    rows = ArrowDataset.from_parquet(
-        [glob.escape(str(prepared.path / file)) for file in files],
-        split=split,
-        cache_dir=str(prepared.path / ".arrow"),
-        columns=COLUMNS,
-    )
-    if len(rows) != num_rows:
-        raise DataError(
-            prepared.path, f"the {split} shards hold {len(rows)} rows, not {num_rows}; prepare the data again"
+def _mapped_rows(prepared: PreparedSet, split: str, shards: Sequence[Mapping[str, Any]]) -> ArrowDataset:
+    for shard in shards:
+        with prepared.open(shard["file"]) as file:
+            found = pq.ParquetFile(file).metadata.num_rows
+            if found != shard["rows"]:
+                raise DataError(shard["file"], f"holds {found} rows, not {shard['rows']}; prepare the data again")
+    try:
+        rows = ArrowDataset.from_parquet(
+            [glob.escape(str(prepared.path / shard["file"])) for shard in shards],
+            split=split,
+            cache_dir=str(_cache_folder(prepared)),
+            columns=COLUMNS,
         )
+    except DatasetGenerationError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno:  # no room for the Arrow file; a damaged shard has no number
+            raise cause from error
+        raise DataError(prepared.path, f"the {split} rows cannot be read ({cause}); prepare the data again") from error
     return rows.with_format("arrow")
+
+
+def _cache_folder(prepared: PreparedSet) -> Path:
+    """Where a local set's rows are mapped from: inside it, or in the user's cache if it is on a read-only share."""
+    inside = prepared.path / ".arrow"
+    if os.access(inside if inside.exists() else prepared.path, os.W_OK):
+        return inside
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mars_lmm", prepared.fingerprint)

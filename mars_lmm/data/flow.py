@@ -75,6 +75,8 @@ class Session:
         source: The files that the session was read from, or the generator that made it.
         rules: The rule file in `conf/market` with the session's phases, auctions among them; empty for continuous
             trading throughout.
+        reference_price: Ticks; where several prices would do for an auction before the first trade, it may be the
+            nearest to this: the previous close, or what stands in for it. None: the feed does not tell.
     """
 
     symbol: str
@@ -85,6 +87,7 @@ class Session:
     rebuilt_takers: bool = False
     source: str = ""
     rules: str = ""
+    reference_price: int | None = None
 
     @property
     def name(self) -> str:
@@ -164,26 +167,40 @@ class FlowFile:
     """
 
     def __init__(self, path: Path | BinaryIO):
+        self._path = path
         try:
             self._file = pq.ParquetFile(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(path, f"not a readable order-flow parquet ({error}); prepare the data again") from error
         metadata = self._file.schema_arrow.metadata or {}
-        version = metadata.get(b"schema_version", b"none").decode()
+        version = metadata.get(b"schema_version", b"none").decode(errors="replace")
         if version != str(SCHEMA_VERSION):
             raise DataError(
                 path,
                 f"order-flow schema version {version}, this program reads {SCHEMA_VERSION}; prepare the data again",
             )
-        self.session = Session(**json.loads(metadata[b"session"]))
-        self.counts: dict[str, int] = json.loads(self._file.metadata.metadata[b"counts"])
+        try:
+            self.session = Session(**json.loads(metadata[b"session"]))
+            self.counts: dict[str, int] = json.loads(self._file.metadata.metadata[b"counts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(path, "its metadata does not describe a session; prepare the data again") from error
         self.num_rows: int = self._file.metadata.num_rows
 
     def parts(self) -> Iterator[Columns]:
-        """Yield the flow's columns, a row group at a time; a flow without rows yields one empty part."""
+        """Yield the flow's columns, a row group at a time; a flow without rows yields one empty part.
+
+        Raises:
+            DataError: A row group cannot be read.
+        """
         for group in range(self._file.num_row_groups):
-            table = self._file.read_row_group(group, columns=list(COLUMNS))
-            yield typed({name: table[name].to_numpy() for name in COLUMNS})
+            try:
+                table = self._file.read_row_group(group, columns=list(COLUMNS))
+                part = typed({name: table[name].to_numpy() for name in COLUMNS})
+            except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+                raise DataError(
+                    self._path, f"row group {group} cannot be read ({error}); prepare the data again"
+                ) from error
+            yield part
         if self._file.num_row_groups == 0:
             yield typed({name: np.empty(0) for name in COLUMNS})
 

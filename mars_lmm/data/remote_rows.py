@@ -57,15 +57,11 @@ class RemoteRows:
     def _fetch(self, number: int) -> pa.Table:
         name, group = self._groups[number]
         expected = self._bounds[number + 1] - self._bounds[number]
-        try:
-            # Opened anew each time: handles of object stores do not survive the fork of a loader's worker.
-            with self._prepared.open(name) as file:
-                table = pq.ParquetFile(file).read_row_group(group, columns=COLUMNS)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{self._prepared.path}/{name}", f"cannot be read: {error}") from error
-        if len(table) != expected:
-            raise DataError(
-                f"{self._prepared.path}/{name}",
-                f"row group {group} holds {len(table)} rows, not {expected}; prepare the data again",
-            )
+        # Opened anew each time: handles of object stores do not survive the fork of a loader's worker.
+        with self._prepared.open(name) as file:
+            table = pq.ParquetFile(file).read_row_group(group, columns=COLUMNS)
+            if len(table) != expected:
+                raise DataError(
+                    name, f"row group {group} holds {len(table)} rows, not {expected}; prepare the data again"
+                )
         return table

@@ -124,9 +124,9 @@ class Replayer:
         num_rest = int(np.count_nonzero(_may_rest(columns)))
         if len(prices):
             low, high = int(prices.min()), int(prices.max())
+            if self.state is None:
+                self.state = _empty_state(self._session, FIRST_ROOM, FIRST_ROOM, max(low - FIRST_ROOM // 2, 0))
             try:
-                if self.state is None:
-                    self.state = _empty_state(self._session, FIRST_ROOM, FIRST_ROOM, max(low - FIRST_ROOM // 2, 0))
                 self.state.book = with_room(self.state.book[0], num_rest, low, high)[None]
             except ValueError as error:
                 raise DataError(source, f"prices from {low} to {high} ticks: {error}") from error
@@ -197,7 +197,8 @@ def _empty_state(session: Session, num_orders: int, num_ticks: int, low: int) ->
     clock[[o.MID, o.BID, o.ASK]] = t.NO_PRICE
     if not session.rules:
         return MarketState(empty_books(1, num_orders, num_ticks, low), clock)
-    return MarketState(open_books(1, num_orders, num_ticks, low, session_rules(session.rules).day()), clock)
+    day = session_rules(session.rules).day(session.reference_price)
+    return MarketState(open_books(1, num_orders, num_ticks, low, day), clock)
 
 
 def _prices(columns: Columns) -> np.ndarray:

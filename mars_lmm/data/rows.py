@@ -152,7 +152,8 @@ class RowWriter:
 
     def _flush(self) -> None:
         count = len(self._pieces)
-        group, pieces = self._group[:count], np.concatenate(self._pieces)
+        # numpy's own joining looks at every part's fields.
+        group, pieces = self._group[:count], np.frombuffer(b"".join(map(bytes, self._pieces)), PIECE)
         offsets = np.cumsum([0, *map(len, self._pieces)])
         for values in (group, pieces, offsets):
             self._content.update(values.tobytes())
@@ -217,6 +218,22 @@ def decode_pieces(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return pieces, pc.list_value_length(column).to_numpy().astype(np.int64)
 
 
+def places(pieces: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where pieces lie.
+
+    Args:
+        pieces: PIECE[P], sorted by row.
+        counts: int64[B], how many of them make up each row.
+
+    Returns:
+        int64[P], the row of each piece; and int64[P], the place in it of the piece's first order.
+    """
+    length = pieces["length"].astype(np.int64)
+    before = np.cumsum(length) - length  # orders in the pieces before, over all rows
+    first = np.repeat(np.cumsum(counts) - counts, counts)  # the first piece of each piece's row
+    return np.repeat(np.arange(len(counts)), counts), before - before[first]
+
+
 def segments(pieces: np.ndarray, counts: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray]:
     """Where sessions meet within rows, and what is scored.
 
@@ -231,13 +248,12 @@ def segments(pieces: np.ndarray, counts: np.ndarray, row_length: int) -> tuple[n
     """
     size = row_length + 1
     length = pieces["length"].astype(np.int64)
-    before = np.cumsum(length) - length  # orders in the pieces before, over all rows
-    first = np.repeat(np.cumsum(counts) - counts, counts)  # the first piece of each piece's row
-    row = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(length.sum()) - np.repeat(before, length)  # each order's place in its piece
-    place = within + np.repeat(row * size + before - before[first], length)
+    row, start = places(pieces, counts)
+    number = np.arange(len(pieces)) - np.repeat(np.cumsum(counts) - counts, counts)  # each piece's, within its row
+    within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)  # each order's place in its piece
+    place = within + np.repeat(row * size + start, length)
     segment = np.full((len(counts), size), PADDING, dtype=np.uint8)
-    segment.ravel()[place] = np.repeat(np.arange(len(pieces)) - first, length)
+    segment.ravel()[place] = np.repeat(number, length)
     scored = np.zeros((len(counts), size), dtype=bool)
     scored.ravel()[place] = within >= np.repeat(pieces["first_target"], length)
     return segment, scored[:, 1:]

@@ -1,8 +1,9 @@
 """Check order flow: `python -m mars_lmm.data.validate PATH...`.
 
-A path is an order-flow parquet, a folder of them, or a prepared set. Problems go to standard error; the last line of
+A path is an order-flow parquet, a prepared set, or a folder of either. Problems go to standard error; the last line of
 standard output is one JSON object. The exit status is 0 if there is no problem, 1 if there is one, and 2 if there is no
-order flow to check.
+order flow to check. What only a replay can tell, such as an id submitted again while its order rests, is left to
+`mars_lmm.data.audit`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from mars_lmm.data.flow import (
     UNDATED,
     Session,
 )
+from mars_lmm.data.flow_files import FlowFiles
 from mars_lmm.data.market import session_rules
-from mars_lmm.data.prepared import MANIFEST, PreparedSet
 from mars_lmm.data.replay import is_order
 from mars_lmm.market import types as t
 
@@ -56,41 +57,31 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status.
     """
     parser = argparse.ArgumentParser(prog="python -m mars_lmm.data.validate", description=__doc__.partition(":")[0])
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="parquet, folder of them, or prepared set")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="parquet, prepared set, or folder of them")
     options = parser.parse_args(arguments)
+    flows = FlowFiles()
     try:
-        files = [file for path in options.paths for file in find_flows(path)]
+        for path in options.paths:
+            flows.add(path)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows = problems = 0
-    for file in files:
-        found = check_flow(file)
+    rows, problems = 0, len(flows.problems)
+    _tell("problem", flows.problems)
+    _tell("note", flows.notes)
+    for file, told in flows.files.items():
+        found = check_flow(file, told)
         rows += found.rows
         problems += len(found.problems)
-        for word, texts in (("problem", found.problems), ("note", found.notes)):
-            print(*(f"{word}: {file}: {text}" for text in texts), sep="\n", end="\n" * bool(texts), file=sys.stderr)
-    print(json.dumps({"files": len(files), "rows": rows, "problems": problems}))
+        _tell("problem", [(file, text) for text in found.problems])
+        _tell("note", [(file, text) for text in found.notes])
+    print(json.dumps({"files": len(flows.files), "rows": rows, "problems": problems}))
     return int(problems > 0)
 
 
-def find_flows(path: Path) -> list[Path]:
-    """The order-flow files of a path.
-
-    Args:
-        path: A parquet file; a folder, which is searched with its subfolders; or a prepared set.
-
-    Raises:
-        DataError: There is none; or the prepared set has no readable manifest.
-    """
-    if path.is_file():
-        return [path]
-    if (path / MANIFEST).is_file():
-        return [path / session["flow"] for session in PreparedSet.load(path).sessions]
-    files = sorted(path.rglob("*.parquet"))
-    if not files:
-        raise DataError(path, "no order flow: name a parquet file, a folder of them, or a prepared set")
-    return files
+def _tell(word: str, texts: list[tuple[Path, str]]) -> None:
+    for path, text in texts:
+        print(f"{word}: {path}: {text}", file=sys.stderr)
 
 
 def validate_flow(path: Path) -> list[str]:
@@ -113,11 +104,12 @@ class FlowCheck:
     notes: list[str] = field(default_factory=list)
 
 
-def check_flow(path: Path) -> FlowCheck:
+def check_flow(path: Path, told: dict[str, Any] | None = None) -> FlowCheck:
     """Check an order-flow file, part by part; see `mars_lmm.data.flow`.
 
     Args:
         path: The parquet file.
+        told: What the manifest of its set tells of its session; None if it is in no set.
     """
     found = FlowCheck()
     try:
@@ -125,8 +117,13 @@ def check_flow(path: Path) -> FlowCheck:
             found.rows = file.metadata.num_rows
             session = _check_metadata(path, file, found)
             if _check_columns(file.schema_arrow, found):
-                anonymous = _RowChecks(session).run(file, found)
-                _check_ids(file, anonymous, found)
+                rows = _RowChecks(session)
+                rows.run(file, found)
+                _check_ids(file, rows.anonymous, found)
+                if told is not None and session is not None:
+                    _check_told(session, rows.learned, told, found)
+    except FileNotFoundError:
+        found.problems.append("no such file, though the manifest names it; prepare the data again")
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         found.problems.append(f"not a readable parquet file ({str(error).splitlines()[0]}); write it again")
     return found
@@ -161,6 +158,17 @@ def _check_metadata(path: Path, file: pq.ParquetFile, found: FlowCheck) -> Sessi
     return session
 
 
+def _check_told(session: Session, learned: int, told: dict[str, Any], found: FlowCheck) -> None:
+    """Check that a flow is the one that its set was made of, as far as its manifest tells."""
+    here = vars(session) | {"orders": learned}
+    for name in here:
+        if name in told and here[name] != told[name]:
+            what = "orders within the session's hours" if name == "orders" else f"session's {name}"
+            found.problems.append(
+                f"{what}: {here[name]!r} here, {told[name]!r} in the set's manifest; prepare the data again"
+            )
+
+
 def _json(text: bytes | None) -> Any:
     try:
         return json.loads(text or b"null")
@@ -171,15 +179,22 @@ def _json(text: bytes | None) -> Any:
 def _session_faults(session: Session) -> list[str]:
     """What is wrong with a session's fields."""
     faults = []
-    if not isinstance(session.symbol, str) or not session.symbol:
+    if not isinstance(session.symbol, str):
+        faults.append(f"the session's symbol is {session.symbol!r}, which is no text; write it as text")
+    elif not session.symbol:
         faults.append("the session's symbol is empty; give one")
     if session.date != UNDATED and _day(session.date) is None:
         faults.append(f"the session's date is {session.date!r}; write it as 2024-01-02, or {UNDATED!r}")
     for name in ("source", "rules"):
         if not isinstance(getattr(session, name), str):
             faults.append(f"the session's {name} is no text; use an empty one if there is none")
+    if not isinstance(session.rebuilt_takers, bool):
+        faults.append(f"the session's rebuilt_takers is {session.rebuilt_takers!r}; give true or false")
     if type(session.tick_size) not in (int, float) or not 0 < session.tick_size < np.inf:
         faults.append(f"the session's tick size is {session.tick_size!r}; give the currency per tick")
+    reference = session.reference_price
+    if reference is not None and (type(reference) is not int or not 1 <= reference <= t.MAX_PRICE):
+        faults.append(f"the session's reference price is {reference!r}; give it in ticks, or null")
     hours = (session.open_time, session.close_time)
     if any(type(hour) is not int for hour in hours) or not 0 <= hours[0] < hours[1] <= DAY:
         faults.append(
@@ -201,8 +216,10 @@ def _check_columns(schema: pa.Schema, found: FlowCheck) -> bool:
     """Whether all columns are there and of their types."""
     faults = []
     for column in SCHEMA:
-        if schema.get_field_index(column.name) < 0:
-            faults.append(f"column {column.name} is missing; add it as {column.type}")
+        count = len(schema.get_all_field_indices(column.name))
+        if count != 1:
+            fault = f"there {count} times; keep one of them" if count else f"missing; add it as {column.type}"
+            faults.append(f"column {column.name} is {fault}")
         elif schema.field(column.name).type not in (column.type, getattr(column.type, "value_type", None)):
             faults.append(f"column {column.name} is {schema.field(column.name).type}; write it as {column.type}")
     found.problems += faults
@@ -223,17 +240,22 @@ class _RowChecks:
 
     Args:
         session: What the file says its session is, if it does.
+
+    Attributes:
+        anonymous: Whether some rows are anonymous volume.
+        learned: Rows that a model learns; 0 without a session.
     """
 
     def __init__(self, session: Session | None):
+        self.anonymous = False
+        self.learned = 0
         self._session = session
         self._faults: dict[str, _Fault] = {}
         self._row = 0  # rows before the part
         self._last_time = np.iinfo(np.int64).min
 
-    def run(self, file: pq.ParquetFile, found: FlowCheck) -> bool:
-        """Check all rows; whether some of them are anonymous volume."""
-        anonymous, learned = False, 0
+    def run(self, file: pq.ParquetFile, found: FlowCheck) -> None:
+        """Check all rows."""
         for batch in file.iter_batches(BATCH, columns=SCHEMA.names):
             for name in SCHEMA.names:
                 self._check_null(name, batch[name])
@@ -241,15 +263,14 @@ class _RowChecks:
             columns = {name: batch[name].fill_null(0).to_numpy(zero_copy_only=False) for name in COLUMNS}
             sequence = batch["sequence"].fill_null(-1).to_numpy()
             self._check_values(columns, sequence)
-            anonymous |= bool((columns["flags"] & ANONYMOUS).any())
+            self.anonymous |= bool((columns["flags"] & ANONYMOUS).any())
             if self._session is not None:
-                learned += int(np.count_nonzero(is_order(self._session, columns)))
+                self.learned += int(np.count_nonzero(is_order(self._session, columns)))
             self._row += len(batch)
         for fault, what in self._faults.items():
             found.problems.append(f"{fault} (rows: {what.count:,}, the first is {what.first}); {what.advice}")
-        if self._session is not None and not learned:
+        if self._session is not None and not self.learned:
             found.notes.append("no order lies within the session's hours, so there is nothing to learn from it")
-        return anonymous
 
     def _check_null(self, name: str, column: pa.Array) -> None:
         if name == "date" and self._session is not None and self._session.date == UNDATED:

@@ -9,21 +9,38 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds import FEEDS, SortedFeed, load_feed
+from mars_lmm.data.feeds import FEEDS, FeedSession, SortedFeed, Source, load_feed
 from mars_lmm.data.ledger import SKIP, Ledger
-from mars_lmm.data.sessions import find_sessions, sort_source
+from mars_lmm.data.sessions import UNREADABLE, absent, find_sessions, find_sources, sort_source
 
 MAX_LISTED = 10  # bad rows of a session that are told of
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 16:00, 000001, NO and 2024-01-02 are text, and only true and false truth values."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+
+
+for _tag, _form in (
+    ("null", r"|~|null|NULL|Null"),
+    ("bool", r"true|True|TRUE|false|False|FALSE"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)"),
+    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), None)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,9 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="folder, archive or file")
     parser.add_argument("--symbols", nargs="+", default=[], metavar="S", help="only these instruments")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="a setting of the feed")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
-        settings = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in options.option)}
+        settings = {
+            key: yaml.load(value, _Loader) for key, _, value in (item.partition("=") for item in options.option)
+        }
         result = verify(options.feed, options.paths, settings, options.symbols)
     except (ValueError, yaml.YAMLError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -74,31 +93,37 @@ def verify(
         ValueError: There is no such feed or option; as DataError: the data cannot be read.
     """
     feed = load_feed(name, options)
-    sources = feed.find_sources(paths)
+    sources, faulty, foreign = find_sources(feed, paths)
     ledger = Ledger(SKIP)
+    for source, reason in foreign:
+        print(f"{source} is left aside: {reason}", file=sys.stderr)
+    for source, fault in faulty:
+        ledger.refuse(source, None, UNREADABLE, fault)
     total, seconds = Counter(), 0.0
     with TemporaryDirectory() as temporary:
         folders = [Path(temporary, str(number)) for number in range(len(sources))]
         if isinstance(feed, SortedFeed):
             for source, folder in zip(sources, folders, strict=True):
-                sort_source(feed, source, folder, symbols, ledger)
+                with _dropping(source, ledger):
+                    sort_source(feed, source, folder, symbols, ledger)
         sessions = find_sessions(feed, sources, folders, symbols)
+        for symbol in absent(symbols, sessions):
+            ledger.refuse(symbol, None, "no session", "asked for, and in none of the files")
         _list_rejections(ledger, 0)
-        if not sessions:
-            raise DataError(
-                ", ".join(map(str, paths)), "no session to verify; the files hold none of these instruments"
-            )
         for number, session in enumerate(sessions, start=1):
             listed = len(ledger.rejections)
-            verification = feed.verify(session, ledger)
-            total.update(verification.counts)
-            seconds += verification.seconds
-            summary = ", ".join(f"{count:,} {what}" for what, count in verification.counts.items())
-            print(f"[{number}/{len(sessions)}] {session.name}: {summary}", file=sys.stderr)
-            print(*verification.notes, sep="\n", end="\n" * bool(verification.notes), file=sys.stderr)
+            with _dropping(session, ledger):
+                verification = feed.verify(session, ledger)
+                total.update(verification.counts)
+                seconds += verification.seconds
+                summary = ", ".join(f"{count:,} {what}" for what, count in verification.counts.items())
+                print(f"[{number}/{len(sessions)}] {session.name}: {summary}", file=sys.stderr)
+                print(*verification.notes, sep="\n", end="\n" * bool(verification.notes), file=sys.stderr)
             _list_rejections(ledger, listed)
     if not total["rows"]:
-        raise DataError(", ".join(map(str, paths)), f"no good row to verify; left out were {dict(ledger.reasons)}")
+        left_out = ", ".join(f"{reason} ({count:,})" for reason, count in ledger.reasons.items()) or "nothing"
+        counted = ", ".join(f"{what} ({count:,})" for what, count in (+ledger.counts).items()) or "nothing"
+        raise DataError(", ".join(map(str, paths)), f"no row to verify; left out: {left_out}; counted: {counted}")
     return {
         "feed": name,
         "sessions": len(sessions),
@@ -107,6 +132,15 @@ def verify(
         "rejected": dict(ledger.reasons),
         "counts": dict(ledger.counts),
     }
+
+
+@contextmanager
+def _dropping(what: Source | FeedSession, ledger: Ledger) -> Iterator[None]:
+    """Go on without a source or session that cannot be read."""
+    try:
+        yield
+    except DataError as error:
+        ledger.refuse(error.source or what, error.row, UNREADABLE, error.reason)
 
 
 def _list_rejections(ledger: Ledger, first: int) -> None:

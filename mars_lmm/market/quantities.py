@@ -21,8 +21,7 @@ def nanoseconds(key: str, text: str) -> int:
     """
     match = _TIME.fullmatch(text)
     if not match:
-        # YAML reads a bare 13:00 as the number 780.
-        raise ValueError(f"{key}={text!r}: write a time as HH:MM[:SS[.fff]], in quotes")
+        raise ValueError(f"{key}={text!r}: write a time as HH:MM[:SS[.fff]], in quotes, for YAML takes 16:00 for 960")
     hours, minutes, seconds, fraction = match.groups(default="0")
     return (int(hours) * 3600 + int(minutes) * 60 + int(seconds)) * 10**9 + int(fraction.ljust(9, "0"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class OrderTokenizer:
         bins = {name: QuantileBins.from_dict(data[name]) for name in data if name not in ("version", "takers_rest")}
         return cls(takers_rest=data["takers_rest"], **bins)
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         """Identity of the bins: two tokenizers with one checksum code every order alike."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]

@@ -37,7 +37,7 @@ def summarize(
         "seconds": metrics["seconds"],
         "orders": {split: counts["orders"] for split, counts in prepared.splits.items()},
         "data": data,
-        "prepared": str(prepared.path),
+        "prepared": prepared.address,
         "commands": [command],
     }
 

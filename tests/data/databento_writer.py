@@ -47,7 +47,7 @@ def mbo(action, side="N", price=NO_PRICE, size=0, order_id=0, time=START, sequen
     return record
 
 
-def dbn_bytes(records: bytes, symbols=None, version=3, dataset="XNAS.ITCH", schema="mbo", ts_out=False) -> bytes:
+def dbn_bytes(records: bytes, symbols=None, version=3, dataset="XNAS.ITCH", schema="mbo", end=None) -> bytes:
     """A DBN file around encoded records."""
     import databento_dbn as dbn
 
@@ -64,7 +64,7 @@ def dbn_bytes(records: bytes, symbols=None, version=3, dataset="XNAS.ITCH", sche
         schema and dbn.Schema.from_str(schema),
         mappings=mappings,
         version=version,
-        ts_out=ts_out,
+        end=end,
     )
     return bytes(metadata) + records
 

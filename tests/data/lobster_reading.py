@@ -40,4 +40,4 @@ def read_pair(path: Path, on_error: str = RAISE) -> tuple[Part, Ledger]:
     messages = parts[0].messages
     for part in parts[1:]:
         messages = messages.then(part.messages)
-    return Part(messages, np.concatenate([part.books for part in parts])), ledger
+    return Part(messages, *(np.concatenate([part[n] for part in parts]) for n in (1, 2))), ledger

@@ -70,8 +70,13 @@ def tradingphysics(messages: list[tuple], ticker: str = "TEST") -> str:
     return "\n".join(lines) + "\n"
 
 
-def random_orders(seed: int, num_orders: int = 600) -> tuple[list[dict], list[tuple], int]:
+def random_orders(seed: int, num_orders: int = 600, late: float = 0.0) -> tuple[list[dict], list[tuple], int]:
     """Orders of all sorts.
+
+    Args:
+        seed: Of the draws.
+        num_orders: How many.
+        late: Share of cancels and replacements that name any order sent so far, gone or not.
 
     Returns:
         The orders, what the reference book accepted of them as (kind, side, price, size, id, owner), and its volume.
@@ -79,6 +84,7 @@ def random_orders(seed: int, num_orders: int = 600) -> tuple[list[dict], list[tu
     rng = np.random.default_rng(seed)
     book = ReferenceBook(10_000, 4_000, 1)
     orders, accepted, volume = [], [], 0
+    sent: dict[int, int] = {}
     kinds = (t.LIMIT, t.MARKET, t.CANCEL, t.IOC, t.FOK, t.POST_ONLY, t.REPLACE)
     for i in range(num_orders):
         kind = int(rng.choice(kinds, p=(0.5, 0.08, 0.2, 0.06, 0.04, 0.06, 0.06)))
@@ -89,8 +95,12 @@ def random_orders(seed: int, num_orders: int = 600) -> tuple[list[dict], list[tu
                 continue
             order = list(book.live.values())[int(rng.integers(len(book.live)))]
             order_id, owner = order.order_id, order.owner
+            if late and rng.random() < late:
+                order_id, owner = list(sent.items())[int(rng.integers(len(sent)))]
             size = 0 if kind == t.CANCEL and rng.random() < 0.5 else size
         told = kind not in (t.CANCEL, t.REPLACE)
+        if told:
+            sent[order_id] = owner
         orders.append({"kind": kind, "side": side if told else -1, "size": size, "order_id": order_id, "owner": owner})
         orders[-1]["price"] = 0 if kind in (t.CANCEL, t.MARKET) else price
         live = book.live.get(order_id)

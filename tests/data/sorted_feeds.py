@@ -8,7 +8,7 @@ import numpy as np
 from mars_lmm.data.feeds import load_feed
 from mars_lmm.data.flow import COLUMNS
 from mars_lmm.data.ledger import RAISE, Ledger
-from mars_lmm.data.sessions import find_sessions, sort_source
+from mars_lmm.data.sessions import UNREADABLE, find_sessions, find_sources, sort_source
 
 
 class Reading:
@@ -18,7 +18,10 @@ class Reading:
         self.feed = load_feed(name, options)
         self.ledger = Ledger(on_error)
         self._folder = tempfile.TemporaryDirectory()
-        self.sources = self.feed.find_sources(paths)
+        found = find_sources(self.feed, paths)
+        for source, fault in found.faulty:
+            self.ledger.refuse(source, None, UNREADABLE, fault)
+        self.sources, self.foreign = found.readable, found.foreign
         folders = [Path(self._folder.name, str(number)) for number in range(len(self.sources))]
         for source, folder in zip(self.sources, folders, strict=True):
             sort_source(self.feed, source, folder, symbols, self.ledger)

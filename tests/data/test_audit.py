@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from mars_lmm.data import audit
@@ -107,8 +108,40 @@ def test_a_training_row_across_the_cutoff(planted):
     assert find_leaks(write_rows(planted, TRAIN, pieces)) == [
         f"rows/train/SYN_2024-01-03.parquet: reads held-out orders, from {held_out} on "
         f"(rows: 1, the first is row {len(pieces[1]) - 1}, orders {held_out - 64} to {held_out} of SYN_2024-01-03)",
+        "SYN_2024-01-03: orders of the train split are not scored "
+        f"(orders: 1, the first is {held_out - 65 + pieces[1]['first_target'][-1]})",
         f"SYN_2024-01-03: orders {held_out} to {held_out} are scored in both splits",
     ]
+
+
+@pytest.mark.parametrize("split", [TRAIN, VALIDATION])
+def test_every_order_is_a_target_once(planted, split):
+    """A shard that the manifest leaves out, or names twice; the rows that are left are sound."""
+    entry = planted.splits[split]
+    session = planted.sessions[1]
+    first, end = (1, session["training_orders"]) if split == TRAIN else (session["training_orders"], session["orders"])
+    for shards, what in ((entry["shards"][:1], "not scored"), ([*entry["shards"], entry["shards"][1]], "scored more")):
+        rows = sum(shard["rows"] for shard in shards)
+        leaks = find_leaks(edit(planted, splits=planted.splits | {split: entry | {"shards": shards, "rows": rows}}))
+        (leak,) = leaks
+        assert leak.startswith(f"SYN_2024-01-03: orders of the {split} split are {what}")
+        assert leak.endswith(f"(orders: {end - first}, the first is {first})")
+
+
+def test_counts_that_are_not_the_sets(planted):
+    entry = planted.splits[TRAIN]
+    changed = {"rows": entry["rows"] + 1, "orders": entry["orders"] - 2}
+    assert find_leaks(edit(planted, splits=planted.splits | {TRAIN: entry | changed})) == [
+        f"the shards of the train split have {entry['rows']} rows, the manifest says {entry['rows'] + 1}",
+        f"the train split has {entry['orders']} orders to score, the manifest says {entry['orders'] - 2}",
+    ]
+
+
+def test_an_order_without_a_past(planted):
+    pieces = cuts(planted, TRAIN)
+    pieces[0]["first_target"][0] = 0
+    (leak,) = find_leaks(write_rows(planted, TRAIN, pieces))
+    assert "scores an order without the one before it (rows: 1, the first is row 0" in leak
 
 
 def test_held_out_orders_scored_in_training(planted):
@@ -176,7 +209,10 @@ def test_rows_that_the_manifest_does_not_know(planted):
     pieces[0]["session"][0] = 9
     file = shard_file(TRAIN, planted.sessions[0])
     leaks = find_leaks(write_rows(planted, TRAIN, pieces))
-    assert leaks == [f"{file}: row group 0 names session 9, which the manifest does not have"]
+    assert leaks == [
+        f"{file}: row group 0 names session 9, which the manifest does not have",
+        "SYN_2024-01-02: orders of the train split are not scored (orders: 64, the first is 1)",
+    ]
     pieces[0][0] = (0, planted.sessions[0]["orders"] - 10, 65, 1)
     (leak, *_) = find_leaks(write_rows(planted, TRAIN, pieces))
     assert "names orders that the session does not have" in leak
@@ -196,6 +232,37 @@ def test_a_flow_that_was_changed(planted):
     assert any("holds other orders than it names" in leak for leak in leaks)
     OrderFlow(replace(flow.session, date="2024-01-09"), flow.columns).write(path)
     assert any("not of the manifest's session" in leak for leak in find_leaks(planted))
+
+
+def test_metadata_that_describes_no_session(planted, capsys):
+    """Of a flow that another version of the program wrote, and of one that lost a part."""
+    file = planted.sessions[0]["flow"]
+    table = pq.read_table(planted.path / file)
+    session = json.loads(table.schema.metadata[b"session"])
+    for changed in (session | {"venue": "XNAS"}, {"symbol": "SYN"}, []):
+        metadata = table.schema.metadata | {b"session": json.dumps(changed).encode()}
+        pq.write_table(table.replace_schema_metadata(metadata), planted.path / file)
+        status, _, told = run(capsys, planted.path)
+        assert status == 2
+        assert f"{file}: its metadata does not describe a session; prepare the data again" in told
+
+
+@pytest.mark.parametrize("name", ["orders", "training_orders", "sample_seed"])
+@pytest.mark.parametrize("value", [None, "1", -1, 1.5, 2**63])
+def test_numbers_of_a_session_that_are_none(planted, capsys, name, value):
+    sessions = [planted.sessions[0], planted.sessions[1] | {name: value}]
+    edit(planted, sessions=sessions)
+    status, _, told = run(capsys, planted.path)
+    assert status == 2
+    assert f"{MANIFEST}: {name} of SYN_2024-01-03 is {value!r}, no count" in told
+
+
+@pytest.mark.parametrize("settings", [{}, {"cutoff": None}, {"cutoff": "noon"}, []])
+def test_a_recipe_without_a_cutoff(planted, capsys, settings):
+    edit(planted, recipe=planted.recipe | {"settings": settings})
+    status, _, told = run(capsys, planted.path)
+    assert status == 2
+    assert f"{MANIFEST}: the recipe tells no cut-off" in told
 
 
 def run(capsys, path):

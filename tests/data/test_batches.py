@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import fsspec
 import lightning as L
@@ -12,7 +13,7 @@ from mars_lmm.data.batches import main
 from mars_lmm.data.datamodule import OrderDataModule
 from mars_lmm.data.datasets import BLOCK
 from mars_lmm.data.flow import ANONYMOUS, AUCTION, HIDDEN, OrderFlow, Session
-from mars_lmm.data.prepared import MANIFEST, TRAIN
+from mars_lmm.data.prepared import MANIFEST, TRAIN, PreparedSet
 from mars_lmm.data.rows import RowWriter, coded_orders, packed_file, shard_file
 from mars_lmm.data.windows import cut, pack
 from mars_lmm.market import types as t
@@ -110,6 +111,17 @@ def run(prepared, tmp_path_factory):
     return folder, notes.tokens
 
 
+def test_a_run_is_found_from_any_folder(run, prepared, tmp_path, monkeypatch, capsys):
+    """Also if it was told of its set by a path from the folder that it was started in."""
+    monkeypatch.chdir(prepared.path.parent)
+    data = OrderDataModule(PreparedSet.load(prepared.path.name), 2, seed=7)
+    data.trainer = SimpleNamespace(distributed_sampler_kwargs=None, accumulate_grad_batches=2)
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({"OrderDataModule": data.state_dict()}, tmp_path / "checkpoints" / "last.ckpt")
+    monkeypatch.chdir(tmp_path)
+    assert show(capsys, tmp_path, "--step", 3)[1] == show(capsys, run[0], "--step", 3)[1]
+
+
 def show(capsys, *arguments):
     """The lines printed, and the JSON of the last."""
     assert main([str(argument) for argument in arguments]) == 0
@@ -191,7 +203,9 @@ def test_shows_a_set_in_an_object_store(prepared, capsys):
         (("--step", "-1"), "count from 0"),
         (("--step", "0", "--batch-size", "2", "--rank", "1"), "the ranks are 0 to 0"),
         (("--step", "0", "--batch-size", "2", "--row", "2"), "the step saw rows 0 to 1"),
-        (("--step", "0", "--batch-size", "0"), "it is at least 1"),
+        (("--step", "0", "--batch-size", "0"), "--batch-size 0: it is 1 to 9223372036854775807"),
+        (("--step", "0", "--seed", "9" * 23), f"--seed {'9' * 23}: it is 0 to 9223372036854775807"),
+        (("--step", "9" * 23), "a step is at most 9223372036854775807"),
         (("--step", "0", "--batch-size", "1000"), "do not fill one batch of 1000 rows"),
     ],
 )
@@ -212,8 +226,9 @@ def test_a_run_that_cannot_tell_is_named(run, prepared, tmp_path, capsys):
     checkpoint = tmp_path / "checkpoints" / "last.ckpt"
     checkpoint.write_bytes(b"broken")
     assert f"{checkpoint}: not a checkpoint" in fails(tmp_path)
-    torch.save({}, checkpoint)
-    assert "tells nothing of its batches" in fails(tmp_path)
+    for content in ({}, [], {"OrderDataModule": {}}):
+        torch.save(content, checkpoint)
+        assert "tells nothing of its batches" in fails(tmp_path)
     saved = torch.load(run[0] / "checkpoints" / "last.ckpt", weights_only=True)
     saved["OrderDataModule"]["fingerprint"] = "another"
     torch.save(saved, checkpoint)

@@ -16,6 +16,7 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.bitstamp.feed import BitstampFeed
 from mars_lmm.data.flow import ANONYMOUS
 from mars_lmm.data.ledger import RAISE, SKIP
+from mars_lmm.data.sessions import find_sources
 from mars_lmm.market.reference import ReferenceBook
 from mars_lmm.market.types import BUY, CANCEL, LIMIT, SELL
 
@@ -41,8 +42,8 @@ def write(path, events, layout=2026):
     return path
 
 
-def read(path, on_error=RAISE, **options):
-    return Reading("bitstamp", [path] if path else [], options, on_error)
+def read(path, on_error=RAISE):
+    return Reading("bitstamp", [path], {"tick": "0.01"}, on_error)
 
 
 def rows_of(flow, names=("kind", "side", "price", "size", "order_id")):
@@ -229,6 +230,7 @@ def test_live_orders_open_the_next_day(tmp_path):
         ("5,1777680000099,1777680000099,1.005,1.0,created,bid", "price is finer than its unit"),
         ("5,1777680000099,1777680000099,1.0,-1.0,created,bid", "volume out of range"),
         ("5,1777680000099,1777680000099,1.0,1e-09,created,bid", "volume is finer than its unit"),
+        ("9223372036854775808,1777680000099,1777680000099,1.0,1.0,created,bid", "id is too large"),
         ("5,1777680000099,1777680000099,1.0,1.0,moved,bid", "unknown action"),
         ("5,1777680000099,1777680000099,1.0,1.0,created,up", "unknown direction"),
         ("1,1777680000099,1777680000099,2.0,1.0,created,bid", "id in use"),
@@ -251,16 +253,25 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     with pytest.raises(DataError, match="not a file of live orders"):
         read(tmp_path)
     (tmp_path / "orders.csv").unlink()
-    with pytest.raises(DataError, match=r"no orders\*.csv"):
+    with pytest.raises(DataError, match=r"no \.csv files"):
         read(tmp_path)
 
 
 def test_a_folder_holds_orders_beside_other_files(tmp_path, venue):
     write(tmp_path / "orders.csv", venue.events)
-    (tmp_path / "orders2.csv.gz").write_bytes(gzip.compress((tmp_path / "orders.csv").read_bytes()))
+    (tmp_path / "Orders2.CSV.gz").write_bytes(gzip.compress((tmp_path / "orders.csv").read_bytes()))
+    (tmp_path / "orders3.csv.gz").write_bytes(b"no gzip")
+    (tmp_path / "packed.zip").write_bytes(b"no archive")
     (tmp_path / "trades.csv").write_text("trade_id\n1\n")
-    names = [str(source).rpartition("/")[2] for source in BitstampFeed().find_sources([tmp_path])]
-    assert names == ["orders.csv", "orders2.csv.gz"]
+    found = find_sources(BitstampFeed(), [tmp_path])
+    names = [[Path(str(source)).name for source in found.readable]]
+    names += [[Path(str(source)).name for source, _ in sources] for sources in (found.faulty, found.foreign)]
+    assert names == [["Orders2.CSV.gz", "orders.csv"], ["orders3.csv.gz", "packed.zip"], ["trades.csv"]]
+    (tmp_path / "orders.csv").rename(tmp_path / "x.csv")
+    (tmp_path / "Orders2.CSV.gz").unlink()
+    assert {reason for _, reason in find_sources(BitstampFeed(), [tmp_path]).foreign} == {
+        "its name does not begin with orders; name the file itself if it holds them"
+    }
 
 
 @pytest.mark.fuzz
@@ -301,7 +312,7 @@ def test_no_file_breaks_the_reader(tmp_path, venue, data):
 def sample():
     if find_spec("ob_analytics") is None:
         pytest.skip("the package ob-analytics is not at hand")
-    return read(None, tick="1")
+    return Reading("bitstamp", [])
 
 
 def test_the_sample_follows_from_its_orders(sample):
@@ -312,6 +323,7 @@ def test_the_sample_follows_from_its_orders(sample):
     with trades.open() as file:
         told = list(csv.DictReader(file))
     assert not any(count for name, count in counts.items() if name.endswith("mismatches"))
+    assert counts["compared"] > 0.99 * counts["rows"]
     assert counts["trades"] + counts["out_of_priority"] == len(told) == 284
     flow = sample.flow()
     assert session.date == "2026-05-02"

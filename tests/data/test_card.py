@@ -8,13 +8,15 @@ from itertools import pairwise
 from math import inf
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra import compose, initialize_config_dir
 
+from mars_lmm.composition import typed
 from mars_lmm.data.preparation.card import command_line, write_card
 from mars_lmm.data.preparation.card_figures import bars, columns, share
 from mars_lmm.data.preparation.card_page import MAX_ROWS, cancel_place, duration, order_place, render
-from mars_lmm.data.prepare import prepare
+from mars_lmm.data.prepare import PrepareConfig, prepare
 from mars_lmm.data.prepared import CARD, CARD_PAGE, TRAIN, VALIDATION
+from mars_lmm.paths import CONF
 from mars_lmm.tokenizers.observation import CROSSING
 
 
@@ -177,24 +179,18 @@ def test_pictures_of_nothing():
     assert share(1, 100_000) == "< 0.1 %"
 
 
-def test_thecommand_line_makes_the_same_recipe():
+def test_the_command_makes_the_same_recipe():
     feeds = [
-        {"feed": "szse", "symbols": ["000001", "null"], "options": {"tick": "0.01", "deep": True, "date": None}},
+        {"feed": "szse", "symbols": ["000001", "null"], "options": {"date": "2024-01-02"}},
         {"feed": "synthetic", "symbols": [], "options": {"minutes": 8, "orders_per_second": 8.5}},
     ]
     settings = {"feeds": feeds, "on_error": "skip", "cutoff": "13:00", "row_length": 64, "context": 16}
     words = shlex.split(shlex.join(command_line(settings)))
     assert words[:3] == ["python", "-m", "mars_lmm.data.prepare"]
-    overrides = OverridesParser.create().parse_overrides(words[3:])
-    read = {override.key_or_group: override.value() for override in overrides}
-    assert read == {
-        "data.feed": "szse",
-        "data.path": "FOLDER",
-        "data.symbols": ["000001", "null"],
-        "data.options": feeds[0]["options"],
-        "data.feeds": [feeds[1]],
-        "data.on_error": "skip",
-        "data.cutoff": "13:00",
-        "data.row_length": 64,
-        "data.context": 16,
-    }
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = typed(compose("prepare", words[3:]), PrepareConfig).data
+    assert [(feed.feed, feed.symbols, feed.options) for feed in config.all_feeds] == [
+        (feed["feed"], feed["symbols"], feed["options"]) for feed in feeds
+    ]
+    assert (config.path, config.on_error, config.cutoff) == ("FOLDER", "skip", "13:00")
+    assert (config.row_length, config.context) == (64, 16)

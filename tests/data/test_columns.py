@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from mars_lmm.data.feeds.bitstamp.live_orders import ORDER, LiveOrders
 from mars_lmm.data.feeds.bitstamp.pairing import pair_executions
 from mars_lmm.data.feeds.common.by_order.messages import UNTOLD
-from mars_lmm.data.feeds.common.columns.dates import iso_date
+from mars_lmm.data.feeds.common.columns.dates import NO_DAY, iso_date
 from mars_lmm.data.feeds.common.columns.numbers import (
+    EMPTY,
     LARGEST,
+    LARGEST_ID,
     NO_NUMBER,
     NOISE,
     TOO_FINE,
@@ -53,6 +55,25 @@ def test_numbers_are_read_exactly(texts, per_one):
             # Room for the digits and the factor is needed on the way.
             assert state == TOO_LARGE
             assert abs(exact) * max(per_one.denominator, 1) > LARGEST // 10
+
+
+@given(st.integers(2**63 - 20, 2**63 + 20) | st.integers(2**62 - 20, 2**62 + 20), st.sampled_from(["", "-"]))
+@example(2**63 - 1, "")
+def test_ids_may_be_any_integer(number, sign):
+    units = whole_units(pa.array([f"{sign}{number}"]), 1, largest=LARGEST_ID)
+    assert units.state.tolist() == [WHOLE if number <= LARGEST_ID else TOO_LARGE]
+    assert units.value.tolist() == [int(f"{sign}{number}") if number <= LARGEST_ID else 0]
+
+
+@given(st.integers(0, 24 * 60 * 60 * 1000 - 1), st.sampled_from([pa.time32("ms"), pa.time64("us"), pa.time64("ns")]))
+def test_times_of_the_day_tell_their_format_by_themselves(milliseconds, kind):
+    per_one = {"ms": 1, "us": 10**3, "ns": 10**6}[kind.unit]
+    column = pa.array([milliseconds * per_one, None]).cast(pa.int32() if kind == pa.time32("ms") else pa.int64())
+    for style in ("nanoseconds", "seconds", "iso", "hhmmss", "epoch_seconds"):
+        day, nanoseconds, state = read_times(column.cast(kind), style, ZoneInfo("UTC"))
+        assert day.tolist() == [NO_DAY] * 2
+        assert nanoseconds[0] == milliseconds * 10**6
+        assert state.tolist() == [WHOLE, EMPTY]
 
 
 @given(text=st.text("0123456789.eE+- x", max_size=12))

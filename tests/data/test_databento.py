@@ -18,8 +18,8 @@ from mars_lmm.data.feeds.common.by_order.messages import CLEAR, DELETE, EXECUTE,
 from mars_lmm.data.feeds.databento import dbn
 from mars_lmm.data.feeds.databento.records import NO_PRICE, NO_SIZE
 from mars_lmm.data.ledger import RAISE, SKIP, Ledger
-from mars_lmm.data.sessions import find_sessions, sort_source
-from mars_lmm.data.verify import verify
+from mars_lmm.data.sessions import find_sessions, find_sources, sort_source
+from mars_lmm.data.verify import main, verify
 from mars_lmm.market.types import BUY, SELL
 
 pytest.importorskip("databento_dbn")
@@ -60,8 +60,14 @@ def meaning(folder, *records, ledger=None):
     ]
 
 
+def by_receipt(*records):
+    """The records of several instruments in one file's order."""
+    records = np.concatenate(records)
+    return records[np.argsort(records["ts_recv"], kind="stable")]
+
+
 def sessions_of(feed, paths, folder, ledger):
-    sources = feed.find_sources(paths)
+    sources = find_sources(feed, paths).readable
     folders = [folder / f"spool{number}" for number in range(len(sources))]
     for source, spool in zip(sources, folders, strict=True):
         sort_source(feed, source, spool, (), ledger)
@@ -101,8 +107,7 @@ def test_the_flow_is_what_was_submitted(tmp_path, form):
 @pytest.mark.parametrize("seed", range(3))
 def test_verify_finds_nothing(tmp_path, seed):
     first, second = (record(seed=10 * seed + i, instrument=7 + i).records for i in range(2))
-    both = np.concatenate([part for pair in zip(first, second, strict=False) for part in pair])
-    result = verify("databento", [write(tmp_path, both)])
+    result = verify("databento", [write(tmp_path, by_receipt(*first, *second))])
     assert {name: count for name, count in result.items() if "mismatches" in name and count} == {}
     assert result["sessions"] == 2
     assert result["trades"] > 200
@@ -120,8 +125,8 @@ def test_verify_finds_a_planted_fault(tmp_path):
 
 @pytest.mark.parametrize("part_bytes", [56, 100, 1_000, 5_000])
 def test_borders_between_parts_do_not_matter(tmp_path, monkeypatch, part_bytes):
-    first, second = (np.concatenate(record(seed=1, num_orders=300, instrument=i).records) for i in NAMES)
-    path = write(tmp_path, np.concatenate([first[:200], second, first[200:]]))
+    first, second = (record(seed=i, num_orders=300, instrument=i).records for i in NAMES)
+    path = write(tmp_path, by_receipt(*first, *second))
     whole = decoded(path)
     monkeypatch.setattr(dbn, "PIECE_BYTES", part_bytes)
     monkeypatch.setattr(dbn, "PART_BYTES", part_bytes)
@@ -231,8 +236,8 @@ def test_days_are_local(tmp_path):
 def test_symbols_come_from_the_mappings(tmp_path):
     path = tmp_path / "day.dbn"
     late = START + 2 * 86_400 * 10**9
-    orders = [mbo("A", "B", 100 * TICK, 1, 1, instrument=7), mbo("A", "B", 100 * TICK, 1, 2, late, instrument=7)]
-    path.write_bytes(dbn_bytes(np.concatenate([*orders, mbo("R", instrument=99)]).tobytes(), NAMES))
+    orders = [mbo("A", "B", 100 * TICK, 1, i + 1, time, instrument=7) for i, time in enumerate((START, late))]
+    path.write_bytes(dbn_bytes(by_receipt(*orders, mbo("R", instrument=99)).tobytes(), NAMES))
     assert sorted(decoded(path)) == [("AAPL", "2024-01-02"), ("ID7", "2024-01-04"), ("ID99", "2024-01-02")]
 
 
@@ -332,11 +337,30 @@ def test_a_quote_swallows_no_rows(tmp_path):
 
 
 def test_folders_hold_other_files_too(tmp_path):
-    (tmp_path / "symbology.csv").write_text("raw_symbol,instrument_id,date\nAAPL,7,2024-01-02\n")
+    """Files that are none of the feed's are told of; those that should be and cannot be read are errors."""
+    feed = load_feed("databento", ZONE)
     with pytest.raises(DataError, match="no Databento files"):
-        decoded(tmp_path)
-    write(tmp_path, ORDER)
-    assert list(decoded(tmp_path)) == [("AAPL", "2024-01-02")]
+        feed.find_sources([tmp_path])
+    (tmp_path / "symbology.csv").write_text("raw_symbol,instrument_id,date\nAAPL,7,2024-01-02\n")
+    with pytest.raises(DataError, match=r"holds no file of this feed; .*symbology\.csv is none: the vendor puts it"):
+        find_sources(feed, [tmp_path])
+    good = write(tmp_path, ORDER, "pretty csv")
+    (tmp_path / "headless.CSV").write_text(good.read_text().partition("\n")[2])
+    (tmp_path / "broken.csv.gz").write_bytes(b"no gzip")
+    (tmp_path / "trades.csv").write_text("ts_recv,price,size\n1,2,3\n")
+    found = find_sources(feed, [tmp_path])
+    assert [str(source) for source in found.readable] == [str(good), str(tmp_path / "trades.csv")]
+    assert [str(source) for source, _ in found.faulty] == [str(tmp_path / "broken.csv.gz")]
+    reasons = {source.files[0].name: reason for source, reason in found.foreign}
+    assert reasons.keys() == {"symbology.csv", "headless.CSV"}
+    assert "its first line names none of the columns ts_event, ts_recv, action" in reasons["headless.CSV"]
+    with pytest.raises(DataError, match=r"trades\.csv, row 1: columns missing"):
+        decoded(tmp_path / "trades.csv")
+
+
+def test_names_in_capitals_are_read_alike(tmp_path):
+    path = write(tmp_path, ORDER, "pretty csv")
+    assert list(decoded(path.rename(tmp_path / "DAY.CSV"))) == [("AAPL", "2024-01-02")]
 
 
 # Faults
@@ -350,6 +374,7 @@ def test_folders_hold_other_files_too(tmp_path):
         (mbo("A", "Z", 100 * TICK, 1, 2), "unknown side"),
         (mbo("A", "N", 100 * TICK, 1, 2), "unknown side"),
         (mbo("A", "B", 100 * TICK, 1, 0), "no order id"),
+        (mbo("A", "B", 100 * TICK, 1, 2**63), "order_id is too large"),
         (mbo("A", "B", NO_PRICE, 1, 2), "no price"),
         (mbo("A", "B", -100 * TICK, 1, 2), "price not positive"),
         (mbo("A", "B", 100 * TICK, 0, 2), "size out of range"),
@@ -378,6 +403,7 @@ def test_a_bad_record(tmp_path, form, record, reason):
         ("size", "", "size is missing"),
         ("flags", "256", "flags out of range"),
         ("order_id", "99999999999999999999", "order_id is too large"),
+        ("order_id", str(2**63), "order_id is too large"),
         ("action", "AB", "action is no letter"),
         ("ts_event", "2024-02-30T14:30:00Z", "not a time"),
         ("ts_event", "", "not a time"),
@@ -433,6 +459,111 @@ def test_damaged_files(tmp_path):
         decoded(packed)
 
 
+def test_a_file_that_is_refused_is_not_asked_for_its_dataset(tmp_path):
+    path = tmp_path / "day.dbn"
+    for data, reason in {
+        b"": "not a DBN file: it begins with b''",
+        dbn_bytes(ORDER.tobytes(), NAMES).replace(b"DBN\3", b"DBN\x09"): "not a DBN file",
+        dbn_bytes(ORDER.tobytes(), NAMES, schema="trades"): "another schema: it holds trades",
+    }.items():
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=reason):
+            decoded(path, options={})
+        ledger = Ledger(SKIP)
+        assert decoded(path, ledger, {}) == {}
+        assert [item.reason for item in ledger.rejections] == [reason.partition(":")[0]]
+
+
+# The order of receipt
+
+
+SECOND, HOUR, DAYS = 10**9, 3600 * 10**9, 86_400 * 10**9
+BAD_RECEIPT = 8
+
+
+def orders_at(*seconds, **more):
+    """New orders, one at each second after the opening; ids count from 1."""
+    records = [mbo("A", "B", 100 * TICK, 1, i + 1, START + s * SECOND, **more) for i, s in enumerate(seconds)]
+    return np.concatenate(records)
+
+
+def ids_and_faults(path, options=ZONE):
+    ledger = Ledger(SKIP)
+    kept = [order_id for records in decoded(path, ledger, options).values() for order_id in records["order_id"]]
+    return sorted(kept), {item.row: item.reason for item in ledger.rejections}
+
+
+@pytest.mark.parametrize("part_bytes", [56, 56 * 70, dbn.PART_BYTES])
+@given(data=st.data())
+def test_one_wrong_time_costs_one_record(tmp_path_factory, part_bytes, data):
+    """Wherever it stands, and however far off it is: the others keep their times and their day."""
+    count = data.draw(st.integers(4, 200))
+    place = data.draw(st.integers(0, count - 3))
+    off = data.draw(st.sampled_from([-40 * DAYS, -HOUR, HOUR, 5 * HOUR, 40 * DAYS]))
+    records = orders_at(*range(count))
+    if off < 0 and place == 0:
+        return  # nothing before it says that it is early
+    for name in ("ts_recv", "ts_event"):
+        records[name][place] = int(records[name][place]) + off
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dbn, "PIECE_BYTES", part_bytes)
+        patch.setattr(dbn, "PART_BYTES", part_bytes)
+        path = write(tmp_path_factory.mktemp("receipt"), records)
+        ledger = Ledger(SKIP)
+        ((key, messages),) = decoded(path, ledger).items()
+    assert key == ("AAPL", "2024-01-02")
+    assert [item.row for item in ledger.rejections] == [place + 1]
+    right = np.delete(np.arange(count), place)
+    assert messages["order_id"].tolist() == (right + 1).tolist()
+    assert messages["time"].tolist() == (OPEN + right * SECOND).tolist()
+    assert ledger.counts["adds"] == count - 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "faults"),
+    [
+        ([0, 2, 1, 3, 4], {3: "time goes back"}),
+        ([0, 9, 1, 2, 3], {2: "time runs ahead"}),
+        ([9, 1, 2, 3], {1: "time runs ahead"}),
+        ([0, 9, 9, 1, 2, 3], {2: "time runs ahead", 3: "time runs ahead"}),
+        ([5, 6, 0, 1, 7, 8, 9], {3: "time goes back", 4: "time goes back"}),
+    ],
+)
+def test_most_of_the_neighbours_tell_which_time_is_wrong(tmp_path, seconds, faults):
+    path = write(tmp_path, orders_at(*seconds))
+    right = [i + 1 for i in range(len(seconds)) if i + 1 not in faults]
+    assert ids_and_faults(path) == (right, faults)
+    with pytest.raises(DataError, match=rf"row \d: {faults[min(faults)]}: ts_recv 2024-01-02T14:30:0\d"):
+        decoded(path)
+
+
+def test_a_shuffled_file_is_no_session(tmp_path):
+    records = np.concatenate(record(seed=8).records)
+    np.random.default_rng(0).shuffle(records)
+    _, faults = ids_and_faults(write(tmp_path, records))
+    assert len(faults) > 0.9 * len(records)
+    assert set(faults.values()) == {"time goes back", "time runs ahead"}
+    _, faults = ids_and_faults(write(tmp_path, by_receipt(records)[::-1]))
+    assert len(faults) > 0.9 * len(records)
+
+
+def test_times_beyond_what_the_metadata_promises(tmp_path):
+    path = tmp_path / "day.dbn"
+    end = START + 10 * SECOND
+    records = orders_at(-1, 0, 5, 20, 5)
+    path.write_bytes(dbn_bytes(records.tobytes(), NAMES, end=end))
+    assert ids_and_faults(path) == ([2, 3, 5], {1: "time goes back", 4: "time runs ahead"})
+
+
+def test_a_flagged_time_of_receipt_is_not_judged_by(tmp_path):
+    """The vendor's clock was off; the exchange's own time must still be near to the times around it."""
+    records = orders_at(*range(8))
+    records["ts_recv"][2] = START - DAYS
+    records["flags"][2:5] |= BAD_RECEIPT
+    records["ts_event"][4] += HOUR
+    assert ids_and_faults(write(tmp_path, records)) == ([1, 2, 3, 4, 6, 7, 8], {5: "time runs ahead"})
+
+
 def test_one_publisher_is_chosen(tmp_path):
     orders = [mbo("A", "B", 100 * TICK, 1, i + 1, publisher_id=2 + i % 2) for i in range(4)]
     path = write(tmp_path, np.concatenate(orders))
@@ -448,6 +579,22 @@ def test_a_zone_must_be_known(tmp_path):
         decoded(path, options={})
     with pytest.raises(ValueError, match="no such time zone"):
         load_feed("databento", {"zone": "Mars/Base"})
+
+
+@pytest.mark.parametrize("form", ["dbn 3", "raw csv"])
+def test_ids_may_be_as_large_as_an_integer(tmp_path, form):
+    ids = [2**62, 2**63 - 1]
+    path = write(tmp_path, np.concatenate([mbo("A", "B", 100 * TICK, 1, number) for number in ids]), form)
+    ((_, messages),) = decoded(path).items()
+    assert messages["order_id"].tolist() == ids
+
+
+def test_options_on_the_command_line_are_not_what_yaml_makes_of_them(tmp_path, capsys):
+    path = str(write(tmp_path, np.concatenate(record(seed=1).records)))
+    words = [word for option in ("open=09:30", "close=16:00", "publisher=2") for word in ("--option", option)]
+    assert main(["databento", path, *words]) == 0
+    assert main(["databento", path, "--option", "zone=5"]) == 2
+    assert "zone=5: must be text or null: put it in quotes" in capsys.readouterr().err
 
 
 def test_dbn_needs_its_package(tmp_path, monkeypatch):

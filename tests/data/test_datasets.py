@@ -1,6 +1,10 @@
+import copy
 import dataclasses
+import errno
+import json
 import os
 import pickle
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -10,7 +14,7 @@ from prepared_sets import market_of, numbered_rows, with_packed, write_prepared,
 
 from mars_lmm.data.datasets import OrderRows
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.prepared import TRAIN, VALIDATION, PreparedSet
+from mars_lmm.data.prepared import MANIFEST, TOKENIZER, TRAIN, VALIDATION, PreparedSet
 from mars_lmm.data.rows import PADDING, RowWriter, coded_orders
 from mars_lmm.data.windows import cut
 
@@ -76,9 +80,19 @@ def test_rows_are_mapped_from_inside_the_set(prepared):
     assert list((prepared.path / ".arrow").rglob("*.arrow"))
 
 
-def test_a_folder_may_have_any_name(tmp_path):
-    prepared = write_prepared(tmp_path / "set [1]*", TRAIN_TOKENS, VALIDATION_TOKENS)
+def test_rows_of_a_read_only_set_are_mapped_from_the_users_cache(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: not Path(path).is_relative_to(prepared.path))
     assert np.array_equal(OrderRows(prepared, TRAIN)[4]["token"], TRAIN_TOKENS[4])
+    assert list((tmp_path / "cache" / "mars_lmm" / prepared.fingerprint).rglob("*.arrow"))
+    assert not (prepared.path / ".arrow").exists()
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    write_prepared(tmp_path / "set [1]*", TRAIN_TOKENS, VALIDATION_TOKENS)
+    prepared = PreparedSet.load(tmp_path / "set [1]*")
+    assert np.array_equal(OrderRows(prepared, TRAIN)[4]["token"], TRAIN_TOKENS[4])
+    assert prepared.tokenizer().checksum == prepared.tokenizer_checksum
 
 
 def test_rows_count_on_over_many_shards_in_their_order(tmp_path):
@@ -116,7 +130,8 @@ def test_an_empty_split_says_what_to_do(prepared):
 
 def test_shards_that_are_not_the_manifests_are_refused(prepared):
     write_split(prepared.path, TRAIN, TRAIN_TOKENS[:-1])
-    with pytest.raises(DataError, match="the train shards hold 19 rows, not 20"):
+    file = prepared.splits[TRAIN]["shards"][1]["file"]
+    with pytest.raises(DataError, match=f"{file}: holds 9 rows, not 10; prepare the data again"):
         OrderRows(prepared, TRAIN)
 
 
@@ -158,19 +173,89 @@ def test_remote_rows_go_to_workers(grouped):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda data: b"", "cannot be read"),
-        (lambda data: data[: len(data) // 2], "cannot be read"),
-        (lambda data: bytes(len(data)), "cannot be read"),
-    ],
+    "change",
+    [lambda data: None, lambda data: b"", lambda data: data[: len(data) // 2], lambda data: bytes(len(data))],
 )
-def test_a_broken_remote_shard_is_named(remote, change, message):
-    file = remote.splits[TRAIN]["shards"][0]["file"]
-    store, path = fsspec.filesystem("memory"), f"/bucket/set/{file}"
-    store.pipe(path, change(store.cat(path)))
-    with pytest.raises(DataError, match=rf"memory://bucket/set/{file}: {message}"):
-        OrderRows(remote, TRAIN)[0]
+def test_a_broken_shard_is_named(either, change):
+    shard = f"{either.path}/{either.splits[TRAIN]['shards'][0]['file']}"
+    store, path = fsspec.core.url_to_fs(shard)
+    changed = change(store.cat(path))
+    store.rm(path)
+    if changed is not None:
+        store.pipe(path, changed)
+    with pytest.raises(DataError, match=f"{shard}: cannot be read: .*; prepare the data again"):
+        OrderRows(either, TRAIN)[0]
+
+
+def test_a_local_shard_with_damaged_pages_is_refused(prepared):
+    shard = prepared.path / prepared.splits[TRAIN]["shards"][0]["file"]
+    data = bytearray(shard.read_bytes())
+    data[4 : len(data) // 4] = bytes(len(data) // 4 - 4)
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match="set: the train rows cannot be read"):
+        OrderRows(prepared, TRAIN)
+
+
+def test_a_full_disk_is_no_fault_of_the_file_that_is_read(prepared):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"), prepared.open(TOKENIZER):
+        raise full
+
+
+def test_a_url_may_end_with_a_slash(remote):
+    prepared = PreparedSet.load("memory://bucket/set/")
+    assert prepared == remote
+    assert np.array_equal(OrderRows(prepared, TRAIN)[4]["token"], TRAIN_TOKENS[4])
+
+
+def places(fields, path=()):
+    """Where the values of nested fields are, as the keys that lead there."""
+    for key, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*path, key))
+
+
+def refused(folder):
+    """The file that a set is refused for, None if it is not."""
+    try:
+        PreparedSet.load(folder)
+    except DataError as error:
+        return error.source
+    return None
+
+
+def test_a_manifest_that_lacks_what_readers_need_is_refused(small_set, tmp_path):
+    """Any one of its keys is left out; what is not refused is told for information alone."""
+    original = json.loads((small_set.path / MANIFEST).read_text())
+    kept, manifest = set(), tmp_path / MANIFEST
+    for *outer, last in places(original):
+        if outer[:1] == ["recipe"] or outer[-1:] == ["counts"] or isinstance(last, int):
+            continue
+        fields = copy.deepcopy(original)
+        inner = fields
+        for key in outer:
+            inner = inner[key]
+        del inner[last]
+        manifest.write_text(json.dumps(fields))
+        source = refused(tmp_path)
+        assert source in (None, str(manifest))
+        if source is None:
+            kept.add(last)
+    informative = {"kind", "value", "counts", "rejected"}
+    by_audit_and_simulation = {"orders", "training_orders", "held_out_from", "sample_seed"}
+    assert kept <= informative | by_audit_and_simulation
+    for text in ("[]", "null", "1", '"text"', "{}", '{"schema_version": 2}'):
+        manifest.write_text(text)
+        with pytest.raises(DataError, match=MANIFEST):
+            PreparedSet.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "", '{"version": 1}'])
+def test_a_tokenizer_that_cannot_be_read_is_named(prepared, content):
+    (prepared.path / TOKENIZER).write_text(content)
+    with pytest.raises(DataError, match=TOKENIZER):
+        prepared.tokenizer()
 
 
 def test_a_remote_shard_of_another_length_is_refused(remote):

@@ -31,12 +31,12 @@ def test_a_feed_of_ones_own(monkeypatch):
     ("name", "options", "reason"),
     [
         ("nothing", None, "no feed 'nothing'; choose one of .*lobster.*, or give a module of your own"),
-        ("no.such.module", None, "feed no.such.module: No module named"),
+        ("no.such.module", None, "no feed 'no.such.module'"),
         ("json.decoder", None, "the module json.decoder has no FEED"),
         ("lobster", {"tick": 1}, "feed lobster: unknown option tick; this feed has price_tick"),
         ("lobster", {"price_tick": 0}, "price_tick=0: must be a whole number"),
         ("lobster", {"price_tick": 1.5}, "price_tick=1.5: must be a whole number"),
-        ("lobster", {"price_tick": "one"}, "price_tick=one: must be a whole number"),
+        ("lobster", {"price_tick": "one"}, "price_tick='one': must be a whole number"),
         ("lobster", {"price_tick": 10**12}, "must be a whole number from 1 to"),
     ],
 )

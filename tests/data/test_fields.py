@@ -135,10 +135,13 @@ def test_dates():
     assert fields.good.tolist() == [True] * 4 + [False] * 3
 
 
-def test_symbols():
-    texts = ["000001", "1", "000001.SZ", "000001.SH", "000001.SZX", "10000001", "abc", "00x001", ""]
-    symbols = read_symbols(Text.of(pa.array(texts)), ".SZ").tolist()
-    assert symbols == [1, 1, 1, OTHER, OTHER, OTHER, BAD, BAD, BAD]
+@pytest.mark.parametrize("market", [("SZ", "XSHE"), ("SH", "XSHG")])
+def test_symbols(market):
+    own = ["000001", "1", *(f"000001.{spelt}" for suffix in market for spelt in (suffix, suffix.lower()))]
+    other = [f"000001.{suffix}" for suffix in ("sz", "XSHE", "SH", "Xshg", "BJ") if suffix.upper() not in market]
+    bad = ["000001.SZX", "000001.S", "000001.", "000001SH", "0000001", "10000001", "SZ000001", "abc", "00x001", ""]
+    symbols = read_symbols(Text.of(pa.array([*own, *other, "00700.HK", *bad])), market).tolist()
+    assert symbols == [1] * len(own) + [OTHER] * len(other) + [OTHER] + [BAD] * len(bad)
 
 
 @given(st.lists(st.sampled_from(["A", "B", "", "longer than others", "é"])))

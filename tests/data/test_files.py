@@ -58,6 +58,17 @@ def test_what_a_path_stands_for(tmp_path):
         list_files(tmp_path / "absent", [".csv"])
 
 
+def test_what_a_mac_packs_beside_the_files_is_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
+        for name in ("ev.csv", "__MACOSX/._ev.csv", "sub/ev.csv", "__MACOSX/sub/._ev.csv", ".DS_Store"):
+            opened.writestr(name, TEXT)
+    assert [file.member for file in list_files(tmp_path / "a.zip", [".csv"])] == ["ev.csv", "sub/ev.csv"]
+    with zipfile.ZipFile(tmp_path / "a.zip") as opened:
+        opened.extractall(tmp_path / "unpacked")
+    names = [file.path.relative_to(tmp_path).as_posix() for file in list_files(tmp_path / "unpacked", [".csv"])]
+    assert names == ["unpacked/ev.csv", "unpacked/sub/ev.csv"]
+
+
 def test_an_encrypted_member(tmp_path):
     path = archive(tmp_path / "a.zip", x_csv=TEXT)
     data = bytearray(path.read_bytes())

@@ -2,6 +2,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from conftest import SHARED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +12,8 @@ from mars_lmm.data.feeds import itch, load_feed
 from mars_lmm.data.feeds.common.by_order import session_records
 from mars_lmm.data.feeds.itch import decoding
 from mars_lmm.data.ledger import Ledger
-from mars_lmm.data.sessions import find_sessions, sort_source
+from mars_lmm.data.sessions import find_sessions, find_sources, sort_source
 from mars_lmm.market.types import BUY, SELL
-from tests.conftest import SHARED
 from tests.data.itch_writer import OPEN_TIME, Locate, framed, record, write
 
 NAME = "12312013.NASDAQ_ITCH50"
@@ -98,23 +98,44 @@ def test_the_same_flow_however_the_file_is_framed_or_cut(tmp_path, flow_of, monk
 def test_dates_of_file_names(tmp_path):
     names = {
         "01302019.NASDAQ_ITCH50": "2019-01-30",
-        "S013019-v50.txt.gz": "2019-01-30",
+        "S013119-v50.txt.gz": "2019-01-31",
+        "S020119-v50-bx.txt.gz": "2019-02-01",
+        "s020419-v50-psx.txt": "2019-02-04",
+        "20190205.nasdaq_itch50.GZ": "2019-02-05",
         "artificial_20101224.ITCH_50": "2010-12-24",
-        "xnas-2019-01-30.itch": "2019-01-30",
+        "xnas-2019-02-06.itch": "2019-02-06",
     }
     feed = load_feed("itch")
     for name, date in names.items():
         assert feed.find_sources([write(tmp_path / name, [])])[0].date == date
     assert len(feed.find_sources([tmp_path])) == len(names)
     undated = write(tmp_path / "other" / "99999999.ITCH_50", [])
-    with pytest.raises(DataError, match="no date; set the feed's option date"):
-        feed.find_sources([undated])
-    assert load_feed("itch", {"date": "2019-01-30"}).find_sources([undated])[0].date == "2019-01-30"
+    for written in ("2019-01-30", "20190130"):
+        assert load_feed("itch", {"date": written}).find_sources([undated])[0].date == "2019-01-30"
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="no ITCH file"):
         feed.find_sources([tmp_path / "nothing"])
     with pytest.raises(ValueError, match="write it as"):
         load_feed("itch", {"date": "30.01.2019"})
+
+
+def test_a_file_without_a_date_and_two_of_one_day_are_at_fault_alone(tmp_path):
+    good = write(tmp_path / "01312019.NASDAQ_ITCH50", stream())
+    undated = write(tmp_path / "99999999.ITCH_50", stream())
+    same = [write(tmp_path / name, stream()) for name in ("01302019.NASDAQ_ITCH50.gz", "S013019-v50-bx.txt")]
+    damaged = tmp_path / "01302019.zip"
+    damaged.write_bytes(b"PK")
+    found = find_sources(load_feed("itch"), [tmp_path, good])
+    assert [source.files[0].path for source in found.readable] == [good]
+    faults = {source.files[0].path: fault for source, fault in found.faulty}
+    assert set(faults) == {undated, damaged, *same}
+    assert faults[undated] == "the file's name has no date; set the feed's option date"
+    for path in same:
+        assert "2 files are of 2019-01-30" in faults[path]
+        assert all(str(named) in faults[path] for named in same)
+    assert "date" not in faults[damaged]
+    result = verify.verify("itch", [tmp_path])
+    assert (result["sessions"], result["rejected"]) == (1, {"unreadable file": 4})
 
 
 def stream(*messages):
@@ -181,11 +202,42 @@ def test_a_truncated_file_is_refused(tmp_path, flow_of, cut):
     assert flows["AAA"]["source_row"].tolist() == [2]
 
 
-def test_what_follows_a_message_of_unknown_length_cannot_be_read(tmp_path, flow_of):
-    path = write(tmp_path / NAME, [*stream(), b"Z" + bytes(18), STOCK.delete(NOW, 2)], lengths=False)
+@pytest.mark.parametrize("block", [29, 1 << 20])
+def test_what_follows_a_message_of_unknown_length_cannot_be_read(tmp_path, flow_of, monkeypatch, block):
+    monkeypatch.setattr(itch, "BLOCK", block)
+    lost = [b"Z" + bytes(18), STOCK.delete(NOW, 2)]
+    path = write(tmp_path / NAME, [*stream(), *lost], lengths=False)
     flows, ledger = flow_of(path, on_error="skip")
     assert [(rejection.row, rejection.reason) for rejection in ledger.rejections] == [(4, "unknown message type")]
+    assert f"type 'Z', without a length: the {len(framed(lost))} bytes from here on" in ledger.rejections[0].detail
     assert flows["AAA"]["source_row"].tolist() == [2, 3]
+
+
+def test_what_is_passed_over_is_told(tmp_path, flow_of):
+    path = write(tmp_path / NAME, [*stream(), b"Z" * 40, STOCK.delete(NOW, 2), b"D" * 30, STOCK.delete(NOW, 1)[:9]])
+    path.write_bytes(path.read_bytes()[:-4])
+    _, ledger = flow_of(path, on_error="skip")
+    assert [(rejection.row, rejection.detail) for rejection in ledger.rejections] == [
+        (4, "type 'Z' is none of ITCH 5.0; 40 bytes are passed over"),
+        (6, "30 bytes are not the length of type 'D'"),
+        (7, "the file ends within this message, after 7 bytes; get it again"),
+    ]
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_files_joined_into_one_are_read_to_the_end(tmp_path, flow_of, day, lengths):
+    cut = len(day.messages) // 3
+    first, second = (framed(part, lengths, end=True) for part in (day.messages[:cut], day.messages[cut:]))
+    path = tmp_path / NAME
+    path.write_bytes(first + second)
+    flows, ledger = flow_of(path)
+    assert {stock: rows(columns) for stock, columns in flows.items()} == day.submitted
+    path.write_bytes(first + bytes(98) + second + bytes(98))
+    flows, ledger = flow_of(path, on_error="skip")
+    assert {stock: rows(columns) for stock, columns in flows.items()} == day.submitted
+    (hole,) = ledger.rejections
+    assert (hole.row, hole.reason) == (cut + 1, "zeros between messages")
+    assert hole.detail.startswith("100 bytes before this message")
 
 
 def test_hidden_sides_are_inferred_where_the_feed_stopped_to_tell_them(tmp_path, flow_of):
@@ -210,6 +262,19 @@ def test_messages_before_the_first_order_are_counted(tmp_path, flow_of):
     assert ledger.counts["before_first_order"] == 2
     assert ledger.counts["type_H"] == 3
     assert ledger.counts["halts"] == 1
+
+
+def test_one_wrong_time_costs_one_message(tmp_path, day):
+    rng = np.random.default_rng(5)
+    orders = [n for n, message in enumerate(day.messages) if message[:1] == b"X"]
+    for wrong in rng.choice(orders, 5, replace=False).tolist():
+        message = day.messages[wrong]
+        ahead = message[:5] + (86_399 * 10**9).to_bytes(6, "big") + message[11:]
+        path = write(tmp_path / str(wrong) / NAME, [*day.messages[:wrong], ahead, *day.messages[wrong + 1 :]])
+        _, ledger = read(path, path.parent, "skip")
+        assert [(rejection.row, rejection.reason) for rejection in ledger.rejections] == [
+            (wrong + 1, "time runs ahead")
+        ]
 
 
 def test_one_symbol_of_many(tmp_path, day):
@@ -249,7 +314,7 @@ def test_no_bytes_crash_it(tmp_path_factory, data):
     try:
         result = verify.verify("itch", [path])
     except DataError as error:
-        if "no session" not in error.reason:
+        if "no row to verify" not in error.reason:
             raise
         return
     assert result["flow_mismatches"] == result["trade_mismatches"] == 0

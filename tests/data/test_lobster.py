@@ -6,6 +6,7 @@ from lobster_reading import read_flow, verify
 from lobster_writer import EMPTY_ASK, EMPTY_BID, record, write_pair
 
 from mars_lmm.data.errors import DataError
+from mars_lmm.data.feeds import load_feed
 from mars_lmm.data.feeds.lobster.read import STUB_TICKS
 from mars_lmm.data.flow import ANONYMOUS, AUCTION, HIDDEN
 from mars_lmm.data.ledger import SKIP
@@ -276,6 +277,31 @@ def test_orders_that_cross_while_trading_is_halted(tmp_path):
     assert [rejection.row for rejection in ledger.rejections] == [8]
 
 
+def test_a_halt_seen_through_one_level(tmp_path):
+    """A bid that rests across the ask came out of view; when it comes into view, it trades with nobody."""
+    path = by_hand(
+        tmp_path,
+        "34200,1,1,20,990000,1 | 1010000,10,990000,20",
+        "34201,7,0,0,-1,-1 | 1010000,10,990000,20",
+        "34202,1,2,30,1020000,1 | 1010000,10,1020000,30",
+        "34203,3,2,30,1020000,1 | 1010000,10,1015000,5",
+        "34204,3,9,5,1015000,1 | 1010000,10,990000,20",
+        "34205,7,0,0,1,-1 | 1010000,10,990000,20",
+        "34206,4,8,10,1010000,-1 | 1050000,1,990000,20",
+    )
+    verification, _ = verify(path)
+    assert verification.notes == []
+    flow, _ = read_flow(path)
+    assert [row[:4] + row[5:] for row in rows(flow, flow.source_row > 2)] == [
+        (LIMIT, BUY, 10200, 30, AUCTION, 3),
+        (LIMIT, BUY, 10150, 5, ANONYMOUS | AUCTION, 4),
+        (CANCEL, BUY, 10200, 30, 0, 4),
+        (CANCEL, BUY, 10150, 5, 0, 5),
+        (LIMIT, SELL, 10500, 1, ANONYMOUS, 7),
+        (LIMIT, BUY, 10100, 10, 0, 7),
+    ]
+
+
 def test_an_auction_that_empties_the_book_before_it_tells_it_again(tmp_path):
     path = by_hand(
         tmp_path,
@@ -327,8 +353,11 @@ def test_a_level_that_uncovers_many_outdated_ones(tmp_path):
     assert verification.counts["stale_levels"] == 19
 
 
-def test_stub_quotes_are_left_out(tmp_path):
-    far = 1_000_000 + STUB_TICKS * 100
+@pytest.mark.parametrize("lines", [1, 1000])
+def test_stub_quotes_are_left_out(tmp_path, monkeypatch, lines):
+    """Also where a part shows hardly anything else."""
+    monkeypatch.setattr("mars_lmm.data.feeds.lobster.read.LINES", lines)
+    far = 1_000_000 + 2 * STUB_TICKS * 100
     path = by_hand(
         tmp_path,
         "34200,1,1,20,990000,1 | 1010000,10,990000,20",
@@ -342,3 +371,75 @@ def test_stub_quotes_are_left_out(tmp_path):
     flow, _ = read_flow(path)
     assert flow.price.max() == 10100
     assert flow.counts["messages"] == 4
+
+
+@pytest.mark.parametrize("lines", [5, 1000])
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_market_that_moves_far(tmp_path, monkeypatch, lines, way):
+    """Twice as far as a stub quote stands, within a part and from part to part, with rows that show no price at all."""
+    monkeypatch.setattr("mars_lmm.data.feeds.lobster.read.LINES", lines)
+    start, step, num_steps = 70_000_000, STUB_TICKS // 4 * way, 8
+    nothing = f"{EMPTY_ASK},{EMPTY_BID}"
+    text, expected = [], []
+    for n in range(num_steps):
+        bid, ask, first = start + n * step, start + n * step + 300, 2 * n + 1
+        both = f"{ask * 100},7,{bid * 100},5"
+        text += [
+            f"7,0,0,0,-1 | {nothing}",
+            f"1,{first},5,{bid * 100},1 | {EMPTY_ASK},{bid * 100},5",
+            f"1,{first + 1},7,{ask * 100},-1 | {both}",
+            f"3,{first + 1},7,{ask * 100},-1 | {EMPTY_ASK},{bid * 100},5",
+            f"3,{first},5,{bid * 100},1 | {nothing}",
+            *[f"7,0,0,1,-1 | {nothing}"] * 6,
+        ]
+        expected += [(BUY, bid), (SELL, ask), (SELL, ask), (BUY, bid)]
+    path = by_hand(tmp_path, *[f"{34200 + n},{line}" for n, line in enumerate(text)])
+    verification, ledger = verify(path)
+    assert verification.notes == []
+    assert (verification.counts["compared"], ledger.counts["stub_quotes"]) == (len(text), 0)
+    flow, _ = read_flow(path)
+    assert list(zip(flow.side, flow.price, strict=True)) == expected
+
+
+@pytest.mark.parametrize("lines", [3, 1000])
+def test_a_market_that_moves_away_from_an_order_and_back(tmp_path, monkeypatch, lines):
+    """The order is a stub quote meanwhile, and in the book again when the market is near once more."""
+    monkeypatch.setattr("mars_lmm.data.feeds.lobster.read.LINES", lines)
+    start, step = 70_000_000, STUB_TICKS * 3 // 10
+    far = start - STUB_TICKS * 9 // 10
+    text, books, resting = [], [], {}
+
+    def tell(kind, order_id, price, direction):
+        if kind == 1:
+            resting[order_id] = price, direction
+        else:
+            del resting[order_id]
+        text.append(f"{34200 + len(text)},{kind},{order_id},5,{price * 100},{direction}")
+        asks = [f"{price * 100},5" for price, side in sorted(resting.values()) if side < 0]
+        bids = [f"{price * 100},5" for price, side in sorted(resting.values(), reverse=True) if side > 0]
+        books.append(",".join(f"{(asks + [EMPTY_ASK] * 2)[n]},{(bids + [EMPTY_BID] * 2)[n]}" for n in range(2)))
+
+    tell(1, 1, far, 1)
+    for n, place in enumerate([0, 1, 2, 3, 2, 1, 0]):
+        bid, ask = (2 * n + 2, start + place * step, 1), (2 * n + 3, start + place * step + 300, -1)
+        for kind in (1, 3):
+            tell(kind, *bid)
+            tell(kind, *ask)
+            if kind == 1:
+                tell(1, 100, ask[1] + 100, -1)  # so that rows show both sides for a while
+                tell(3, 100, ask[1] + 100, -1)
+    tell(3, 1, far, 1)
+    path = write_pair(tmp_path, text, books, 2)
+    verification, _ = verify(path)
+    assert verification.notes == []
+    assert verification.counts["compared"] == len(text)
+    assert verification.counts["reset_levels"] == 2
+    flow, _ = read_flow(path)
+    assert rows(flow, flow.price == far)[0][:5] == (LIMIT, BUY, far, 5, 1)
+    assert [row[0] for row in rows(flow, flow.price == far)] == [LIMIT, CANCEL_AT, LIMIT, CANCEL]
+
+
+@pytest.mark.parametrize("tick", [True, 0, 1.0, "1", 10**9])
+def test_a_tick_is_a_whole_number_of_units(tick):
+    with pytest.raises(ValueError, match="must be a whole number"):
+        load_feed("lobster", {"price_tick": tick})

@@ -13,6 +13,7 @@ from lobster_writer import NAME, record, seconds, write_pair
 from mars_lmm.data.checksums import Checksums
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import load_feed
+from mars_lmm.data.sessions import find_sources
 from mars_lmm.market.types import BUY, NO_PRICE, SELL
 
 MESSAGE, ORDERBOOK = NAME.format("message", 2), NAME.format("orderbook", 2)
@@ -27,6 +28,11 @@ def recording():
 def folder(recording, tmp_path):
     recording.write(tmp_path / "lobster")
     return tmp_path / "lobster"
+
+
+def faults(path):
+    """Sources at a path that cannot be read: their files' names, and why."""
+    return {str(source): fault for source, fault in find_sources(load_feed("lobster"), [path]).faulty}
 
 
 def zipped(folder, path, inside=""):
@@ -64,7 +70,7 @@ FORMS = ["folder", "message file", "archive", "folder of archives", "compressed 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_path(folder, tmp_path, recording, form):
-    archive = zipped(folder, tmp_path / "session.zip", inside="sub/")
+    archive = zipped(folder, tmp_path / "session.ZIP", inside="sub/")
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     shutil.copy(archive, shelf)
@@ -101,11 +107,12 @@ def test_several_sessions_and_paths(folder, tmp_path, recording):
 
 def test_checksum_follows_the_content(folder, tmp_path):
     ((source,),) = (session.sources for session in sessions_of(folder))
-    before = Checksums(tmp_path).of(source)
-    assert before == Checksums(tmp_path).of(source)
+    message, orderbook = source.files
+    before = [Checksums(tmp_path).of(file) for file in source.files]
     lines = (folder / ORDERBOOK).read_text()
     (folder / ORDERBOOK).write_text(lines[:-1] + "0\n")
-    assert Checksums(tmp_path).of(source) != before
+    assert Checksums(tmp_path).of(message) == before[0]
+    assert Checksums(tmp_path).of(orderbook) != before[1]
 
 
 @pytest.mark.parametrize("dialect", ["BOM", "CRLF", "no last line end", "MPID column"])
@@ -234,6 +241,24 @@ def test_cut_last_line(folder, recording, name):
 
 
 @pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
+def test_a_file_that_cannot_be_read_to_its_end(folder, name, monkeypatch):
+    """The error is the packed file's that is cut, not the other's, which is open too."""
+    monkeypatch.setattr("mars_lmm.data.feeds.common.number_rows.BLOCK", 500)
+    packed(folder)
+    whole = (folder / f"{name}.gz").read_bytes()
+    (folder / f"{name}.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=rf"{name}.gz: cannot be read .*get the file again"):
+        read_pair(folder)
+
+
+@pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
+def test_empty_lines_at_the_end_of_a_file(folder, recording, name):
+    with (folder / name).open("a") as file:
+        file.write("\n\r\n\n")
+    check(read_pair(folder)[0], recording)
+
+
+@pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
 def test_missing_rows(folder, recording, name):
     lines = (folder / name).read_text().splitlines(keepends=True)
     (folder / name).write_text("".join(lines[:-3]))
@@ -259,21 +284,54 @@ def test_two_empty_files_are_a_session_without_orders(folder):
 def test_a_day_that_is_none(folder):
     for name in (MESSAGE, ORDERBOOK):
         (folder / name).rename(folder / name.replace("2024-01-02", "2024-02-30"))
-    with pytest.raises(DataError, match="there is no day 2024-02-30"):
-        sessions_of(folder)
+    ((pair, fault),) = faults(folder).items()
+    assert pair.count("2024-02-30") == 2
+    assert fault == "there is no day 2024-02-30; rename both files of the pair"
 
 
 @pytest.mark.parametrize(("gone", "left"), [(MESSAGE, ORDERBOOK), (ORDERBOOK, MESSAGE)])
 def test_half_a_pair(folder, gone, left):
     (folder / gone).unlink()
-    with pytest.raises(DataError, match=rf"{left}: its other half is missing; put {gone} beside it"):
-        sessions_of(folder)
+    assert faults(folder) == {str(folder / left): f"its other half is missing; put {gone} beside it"}
 
 
 def test_message_file_without_its_sibling(folder):
     (folder / ORDERBOOK).unlink()
-    with pytest.raises(DataError, match=f"put {ORDERBOOK} beside it"):
-        sessions_of(folder / MESSAGE)
+    assert faults(folder / MESSAGE) == {str(folder / MESSAGE): f"its other half is missing; put {ORDERBOOK} beside it"}
+
+
+@pytest.mark.parametrize("name", [MESSAGE, ORDERBOOK])
+def test_one_half_twice(folder, name):
+    """Which of the two is the session's, only its owner knows."""
+    shutil.copy(folder / name, folder / f"{name}.zst")
+    twice = f"{name} is there twice ({folder / name} and {folder / name}.zst); keep one"
+    assert list(faults(folder).values()) == [twice]
+    # Who names the message file has chosen.
+    assert list(faults(folder / MESSAGE).values()) == ([] if name == MESSAGE else [twice])
+
+
+@pytest.mark.parametrize("symbol", ["BRK_A", "x_message_y", "BRK.A", "^SPX"])
+def test_symbols(folder, symbol):
+    for name in (MESSAGE, ORDERBOOK):
+        (folder / name).rename(folder / name.replace("TEST", symbol).replace(".csv", ".CSV"))
+    for path in (folder, folder / MESSAGE.replace("TEST", symbol).replace(".csv", ".CSV")):
+        (session,) = sessions_of(path)
+        assert (session.symbol, session.date) == (symbol, "2024-01-02")
+
+
+def test_a_name_that_is_almost_right(folder):
+    other = folder / MESSAGE.replace("_message", "_Message")
+    shutil.copy(folder / MESSAGE, other)
+    (folder / "results.csv").write_text("a,b\n")
+    found = find_sources(load_feed("lobster"), [folder])
+    assert ([str(source) for source, _ in found.foreign], len(found.readable)) == ([str(other)], 1)
+    assert found.foreign[0][1].startswith("its name is no LOBSTER file's; expected SYMBOL_")
+    (folder / MESSAGE).unlink()
+    (folder / ORDERBOOK).unlink()
+    with pytest.raises(
+        DataError, match=r"holds no file of this feed; .*_Message_2.csv is none: its name is no LOBSTER"
+    ):
+        find_sources(load_feed("lobster"), [folder])
 
 
 def test_paths_without_lobster_files(folder, tmp_path):
@@ -292,8 +350,8 @@ def test_corrupt_archives(folder, tmp_path):
     archive = zipped(folder, tmp_path / "session.zip")
     data = bytearray(archive.read_bytes())
     archive.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=r"session\.zip: not a readable zip archive"):
-        sessions_of(archive)
+    assert faults(archive).keys() == {str(archive)}
+    assert "zip" in faults(archive)[str(archive)]
     data[200:260] = bytes(60)
     archive.write_bytes(data)
     with pytest.raises(DataError, match=rf"session\.zip!{MESSAGE}: cannot be read .* get the file again"):

@@ -92,7 +92,7 @@ def test_what_is_kept_replays_to_the_vendors_books(damaged):
             replayer.put(columns, Ledger())
         verified, error = caught(verify, path, SKIP)
         if error:
-            assert error.reason == "holds no good row"
+            assert error.reason.startswith("holds no good row")
         else:
             verification, _ = verified
             assert verification.counts["flow_mismatches"] == 0, verification.notes

@@ -1,16 +1,20 @@
 """Bad rows of LOBSTER files left out: each is listed, costs no good row, and the book is right again after it."""
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from lobster_reading import read_flow, sessions_of, verify
+from hypothesis import given
+from hypothesis import strategies as st
+from lobster_reading import read_flow, read_pair, sessions_of, verify
 from lobster_writer import EMPTY_ASK, NAME, record, write_pair
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import load_feed
 from mars_lmm.data.feeds.common.by_order.levels import holds
-from mars_lmm.data.flow import ANONYMOUS
+from mars_lmm.data.flow import ANONYMOUS, AUCTION
 from mars_lmm.data.ledger import SKIP, Ledger
 from mars_lmm.data.replay import Replayer
 from mars_lmm.market.types import BUY, CANCEL, CANCEL_AT, LIMIT, NO_PRICE, SELL
@@ -50,6 +54,8 @@ BAD_MESSAGES = {
     "bad price": field(5, "0"),
     "price off the tick": field(5, "100150"),
     "price far away": field(5, "9999999900"),
+    "bad halt": field(2, "7"),
+    "bad id": field(2, "6"),
 }
 BAD_BOOKS = {
     "malformed row": lambda line: line + ",1,1",
@@ -179,6 +185,25 @@ def test_a_book_that_does_not_follow(tmp_path):
     assert rows(flow)[2:] == [(LIMIT, BUY, 9900, 5, ANONYMOUS, 2), (LIMIT, BUY, 9900, 5, 0, 3)]
 
 
+def test_a_book_that_does_not_follow_while_trading_is_halted(tmp_path):
+    """What the bad row's order did is told as it was: it rested, across the other side."""
+    path = by_hand(
+        tmp_path,
+        "34200,1,1,20,990000,1 | 1010000,10,990000,20",
+        "34201,7,0,0,-1,-1 | 1010000,10,990000,20",
+        "34202,1,2,30,1020000,1 | 1010000,10,1020000,77",
+        "34203,1,3,5,1030000,1 | 1010000,10,1030000,5",
+    )
+    flow, ledger = read_flow(path, SKIP)
+    assert [rejection.row for rejection in ledger.rejections] == [3]
+    assert rows(flow)[2:] == [
+        (LIMIT, BUY, 10200, 30, ANONYMOUS | AUCTION, 3),
+        (LIMIT, BUY, 10300, 5, AUCTION, 4),
+    ]
+    verification, _ = verify(path, SKIP)
+    assert verification.counts["flow_mismatches"] == verification.counts["trade_mismatches"] == 0
+
+
 def test_an_execution_behind_the_best_price(tmp_path):
     """No order could have caused it."""
     path = by_hand(
@@ -231,5 +256,65 @@ def test_no_good_row_at_all(tmp_path):
     flow, ledger = read_flow(path, SKIP)
     assert (len(flow), flow.counts["messages"]) == (0, 0)
     assert [rejection.row for rejection in ledger.rejections] == [1, 2, 1]
-    with pytest.raises(DataError, match="holds no good row"):
+    with pytest.raises(
+        DataError, match=r"holds no good row: .*message_1\.csv, row 1: malformed row: 1 columns instead"
+    ):
         verify(path, SKIP)
+
+
+@pytest.mark.parametrize("lines", [7, 1000])
+@pytest.mark.parametrize(("time", "reason"), [("57000.5", "time runs ahead"), ("34200", "time goes back")])
+def test_a_run_of_wrong_times_costs_itself_alone(recording, tmp_path, monkeypatch, lines, time, reason):
+    """Also where a part ends within the run."""
+    monkeypatch.setattr("mars_lmm.data.feeds.lobster.read.LINES", lines)
+    messages = recording.message_lines()
+    bad = [*range(100, 103), *range(139, 142), len(messages) - 1]
+    for row in bad:
+        messages[row - 1] = field(1, time)(messages[row - 1])
+    path = write_pair(tmp_path, messages, recording.book_lines(), LEVELS)
+    _, ledger = read_flow(path, SKIP)
+    assert [(rejection.row, rejection.reason) for rejection in ledger.rejections] == [(row, reason) for row in bad]
+
+
+@pytest.mark.fuzz
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=14))
+def test_most_times_are_kept(times):
+    """Of all the rows that could go so that no time goes back, as few as can be."""
+    message, book = "342{:02d},5,0,5,1000000,1", "1010000,10,990000,20"
+    with TemporaryDirectory() as folder:
+        path = write_pair(Path(folder), [message.format(time) for time in times], [book] * len(times), 1)
+        part, ledger = read_pair(path, SKIP)
+    most = []  # rows of the longest sequence that ends with each time
+    for at, time in enumerate(times):
+        most.append(
+            1 + max((length for length, other in zip(most, times[:at], strict=False) if other <= time), default=0)
+        )
+    assert len(part.messages.time) == max(most)
+    assert (np.diff(part.messages.time) >= 0).all()
+    refused = {rejection.row for rejection in ledger.rejections}
+    assert sorted(refused | set(part.messages.row.tolist())) == list(range(1, len(times) + 1))
+
+
+CROSSING = "34202,1,2,30,1020000,1 | 1010000,10,1020000,30"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "detail"),
+    [
+        ("7,0,0,1000000,-1 | 1010000,10,990000,20", "bad halt", "price 1000000 of a type 7 is not -1"),
+        ("7,0,0,-2,-1 | 1010000,10,990000,20", "bad halt", "price -2 of a type 7"),
+        ("7,9,0,-1,-1 | 1010000,10,990000,20", "bad id", "id 9 names an order"),
+        ("7,0,5,-1,-1 | 1010000,10,990000,20", "bad size", "size 5 of a type 7 is not 0"),
+        ("7,0,0,-1,-1 | 1010000,0,990000,20", "bad size", "ask level 1: size 0"),
+        ("6,9,5,1000000,-1 | 1010000,10,990000,20", "bad id", "id 9 names an order"),
+        ("6,-1,0,1000000,-1 | 1010000,10,990000,20", "bad size", "size 0 is not from 1"),
+        ("6,-1,5,0,-1 | 1010000,10,990000,20", "bad price", "price 0 is not from 1"),
+    ],
+)
+def test_what_is_no_halt_or_cross_stops_no_trading(tmp_path, row, reason, detail):
+    path = by_hand(tmp_path, "34200,1,1,20,990000,1 | 1010000,10,990000,20", f"34201,{row}", CROSSING)
+    _, ledger = read_flow(path, SKIP)
+    assert [(rejection.row, rejection.reason) for rejection in ledger.rejections] == [(2, reason), (3, "crossed book")]
+    assert detail in ledger.rejections[0].detail
+    halted = by_hand(tmp_path, "34200,7,0,0,-1,-1 | 1010000,10,990000,20", CROSSING)
+    assert read_flow(halted, SKIP)[1].rejections == []

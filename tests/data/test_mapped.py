@@ -1,7 +1,9 @@
 """Tables of one's own: through any spelling of them the same orders come back, and nothing bad passes unseen."""
 
 import datetime
+import json
 import zipfile
+from dataclasses import asdict
 from decimal import Decimal
 
 import mapped_writer as writer
@@ -10,14 +12,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sorted_feeds import Reading
 
+from mars_lmm.data.config import DataConfig
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import load_feed
+from mars_lmm.data.feeds.common.by_order import session_records
+from mars_lmm.data.feeds.mapped.mapping import load_mapping
 from mars_lmm.data.flow import ANONYMOUS, HIDDEN
 from mars_lmm.data.ledger import RAISE, SKIP
+from mars_lmm.data.preparation.card import command_line
+from mars_lmm.data.prepare import prepare
+from mars_lmm.data.sessions import find_sources
+from mars_lmm.data.verify import main
 from mars_lmm.market import types as t
 
 HEADER = "at,type,bs,px,qty,id,stock,who"
@@ -95,6 +105,68 @@ def test_orders_come_back(tmp_path, orders, name):
     assert verification.counts["volume"] == volume
     assert verification.counts["rejected_orders"] == len(log) - len(accepted)
     assert verification.counts["mismatches"] == 0
+
+
+@pytest.mark.parametrize("chunk", [session_records.CHUNK, 37])
+def test_what_comes_too_late_is_an_ordinary_rejection(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(session_records, "CHUNK", chunk)
+    log, accepted, volume = writer.random_orders(seed=7, late=0.5)
+    reading = read(writer.write_text(tmp_path / "orders.csv", orders_csv(writer.order_rows(log))), writer.ORDERS)
+    assert submitted(reading.flow()) == accepted
+    counts = reading.verify().counts
+    assert (counts["rejected_orders"], counts["volume"]) == (len(log) - len(accepted), volume)
+    assert counts["mismatches"] == 0
+
+
+def test_an_id_that_no_row_before_it_sends_is_a_bad_row(tmp_path):
+    rows = [GOOD, with_(type="C", id="2"), with_(id="2"), with_(type="R", id="3", bs="", px="9.00", qty="4")]
+    reading = read(writer.write_text(tmp_path / "t.csv", orders_csv(rows)), writer.ORDERS, SKIP)
+    assert reading.flow()["order_id"].tolist() == [1, 2]
+    assert [(item.row, item.reason, item.detail) for item in reading.ledger.rejections] == [
+        (
+            row,
+            "our book rejects the order (unknown_id)",
+            f"{what}: no row before it sends an order of this id; is the log whole?",
+        )
+        for row, what in ((3, "cancel, id 2"), (5, "replace of 4 at 900 ticks, id 3"))
+    ]
+
+
+def test_ids_may_be_as_large_as_an_integer(tmp_path):
+    rows = [with_(id=str(2**63 - 1)), with_(id=str(2**62)), with_(id=str(2**63))]
+    for name in ("t.csv", "t.parquet"):
+        file = tmp_path / name
+        if name == "t.csv":
+            writer.write_text(file, orders_csv(rows))
+        else:
+            columns = dict(zip(HEADER.split(","), zip(*rows, strict=True), strict=True))
+            pq.write_table(pa.table(columns | {"id": pa.array([int(row[5]) for row in rows], pa.uint64())}), file)
+        reading = read(file, writer.ORDERS, SKIP)
+        assert reading.flow()["order_id"].tolist() == [2**63 - 1, 2**62]
+        assert reading.ledger.reasons == {"order_id is too large": 1}
+
+
+def test_files_without_rows_say_so(tmp_path, capsys):
+    file = writer.write_text(tmp_path / "t.csv", HEADER + "\n")
+    assert main(["mapped", str(file), "--option", f"mapping={json.dumps(json.dumps(writer.ORDERS))}"]) == 2
+    assert f"{file}: no row to verify; left out: nothing" in capsys.readouterr().err
+
+
+def test_a_damaged_archive_is_told_of(tmp_path, orders):
+    writer.write_text(tmp_path / "good.csv", orders_csv(writer.order_rows(orders[0])))
+    (tmp_path / "broken.zip").write_bytes(b"PK no archive")
+    found = find_sources(load_feed("mapped", {"mapping": writer.ORDERS}), [tmp_path])
+    assert [str(source) for source in found.readable] == [str(tmp_path / "good.csv")]
+    ((source, reason),) = found.faulty
+    assert (str(source), reason[:14]) == (str(tmp_path / "broken.zip"), "cannot be read")
+
+
+def test_a_date_of_the_path_that_is_none(tmp_path):
+    mapping = writer.ORDERS | {"path_pattern": "day=(?P<date>[^/]+)"}
+    (tmp_path / "day=monday").mkdir()
+    writer.write_text(tmp_path / "day=monday" / "t.csv", orders_csv([GOOD]))
+    with pytest.raises(DataError, match="not a date: the path tells the date 'monday'"):
+        read(tmp_path, mapping)
 
 
 def test_a_parquet_of_any_types_says_the_same(tmp_path, orders):
@@ -179,6 +251,7 @@ def test_sessions_are_told_apart_by_columns_and_by_paths(tmp_path):
         folder.mkdir(parents=True)
         writer.write_text(folder / "part-0.csv", orders_csv([row(0, "-", "")[:-1]]))
     reading = read(tmp_path / "parts", mapping)
+    assert [(source.symbol, source.date) for source in reading.sources] == [("A", "2024-01-02"), ("B", "2024-01-03")]
     assert [(session.symbol, session.date) for session in reading.sessions] == [
         ("A", "2024-01-02"),
         ("B", "2024-01-03"),
@@ -289,11 +362,75 @@ def test_a_planted_fault_is_found(tmp_path):
         ({"path_pattern": "("}, "path_pattern='('"),
         ({"date": "tomorrow"}, "date='tomorrow'"),
         ({"view": "messages", "kinds": {"L": "new"}}, "columns.owner"),
+        ({"symbol": 1}, "symbol=1: must be text or null: put it in quotes"),
+        ({"symbol": False}, "symbol=False: must be text or null: put it in quotes"),
+        ({"date": 20240702}, "date=20240702: must be text or null: put it in quotes"),
+        ({"columns": writer.ORDERS["columns"] | {"price": 3}}, "columns.price=3: must be text: put it in quotes"),
+        ({"time": {"zone": 5}}, "time.zone=5: must be text: put it in quotes"),
+        ({"kinds": {"L": 1}}, "kinds.L=1: must be text: put it in quotes"),
+        ({"names": ["a", 2]}, "names.1=2: must be text: put it in quotes"),
+        ({"price_unit": True}, "price_unit=True: must be text"),
+        ({"delimiter": '"'}, "delimiter="),
     ],
 )
 def test_a_wrong_mapping_names_its_key(change, message):
     with pytest.raises(ValueError, match=f"mapping.*{message.replace('(', '[(]')}"):
         load_feed("mapped", {"mapping": writer.ORDERS | change})
+
+
+@pytest.mark.parametrize("value", ["000001", "0700", "1.10", "NO", "on", "12:30"])
+def test_yaml_rewrites_no_symbol(tmp_path, value):
+    text = yaml.safe_dump(writer.ORDERS)
+    plain = writer.write_text(tmp_path / "plain.yaml", f"{text}symbol: {value}\n")
+    with pytest.raises(ValueError, match=r"plain\.yaml: symbol=.*: must be text or null: put it in quotes"):
+        load_feed("mapped", {"mapping": str(plain)})
+    quoted = writer.write_text(tmp_path / "quoted.yaml", f"{text}symbol: '{value}'\n")
+    assert load_feed("mapped", {"mapping": str(quoted)}).mapping.symbol == value
+
+
+def test_mappings_of_the_package_go_by_name():
+    assert load_feed("mapped", {"mapping": "lobster"}).mapping == load_mapping(writer.LOBSTER)
+    with pytest.raises(ValueError, match="lobstr: no such file, nor a mapping of that name; there are lobster, trad"):
+        load_feed("mapped", {"mapping": "lobstr"})
+
+
+@pytest.mark.parametrize("mapping", [writer.LOBSTER, writer.TRADINGPHYSICS, writer.ORDERS])
+def test_the_cards_command_has_the_mapping(mapping):
+    """What it means, in words that Hydra reads; codes may be empty, and patterns hold backslashes and quotes."""
+    pattern = {"path_pattern": r'(?P<symbol>\w+)["\\](?P<date>\d{8})\\'}
+    feed = load_feed("mapped", {"mapping": asdict(load_mapping(mapping)) | pattern, "tick": 0.05})
+    recipe = feed.recipe()
+    assert recipe["options"]["mapping"]["view"] == feed.mapping.view
+    words = command_line({"feeds": [{"feed": "mapped", "symbols": [], **recipe}]})
+    (options,) = [word for word in words if word.startswith("+data.options=")]
+    again = load_feed("mapped", OverridesParser.create().parse_override(options).value())
+    assert again.mapping == feed.mapping
+    assert again.recipe() == recipe
+
+
+def test_another_mapping_or_another_path_makes_another_set(tmp_path):
+    text = orders_csv(writer.order_rows(writer.random_orders(seed=1)[0]))
+    columns = {key: name for key, name in writer.ORDERS["columns"].items() if key != "symbol"}
+    mapping = writer.ORDERS | {"columns": columns, "path_pattern": "stock=(?P<symbol>[A-Z]+)"}
+    file = tmp_path / "mapping.yaml"
+
+    def prepared(folder, mapping):
+        file.write_text(yaml.safe_dump(mapping))
+        for day in ("2024-07-02", "2024-07-03"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{day}.csv").write_text(text.replace("2024-07-02", day))
+        options = {"mapping": str(file)}
+        where = {"path": str(tmp_path / folder), "root": str(tmp_path / "prepared")}
+        rows = {"cutoff": "2024-07-03", "row_length": 16, "context": 8, "workers": 1}
+        return prepare(DataConfig(feed="mapped", options=options, **where, **rows))
+
+    first = prepared("stock=ABC", mapping)
+    assert prepared("stock=ABC", mapping).path == first.path
+    edited = prepared("stock=ABC", mapping | {"kinds": mapping["kinds"] | {"I": "limit"}})
+    moved = prepared("stock=XYZ", mapping)
+    assert len({first.path, edited.path, moved.path}) == 3
+    symbols = [{session["symbol"] for session in found.sessions} for found in (first, edited, moved)]
+    assert symbols == [{"ABC"}, {"ABC"}, {"XYZ"}]
 
 
 def test_a_mapping_must_be_given_and_readable(tmp_path):

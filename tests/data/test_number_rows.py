@@ -22,10 +22,10 @@ SOUND_LINE = st.tuples(SOUND_TIME, SOUND_FIELD, SOUND_TEXT).map(",".join)
 ANY_LINE = st.text("0123456789.-, x\r\0é", max_size=30) | SOUND_LINE
 
 
-def read(data: bytes, lines: int = 1000, on_error: str = SKIP):
+def read(data: bytes, lines: int = 1000, on_error: str = SKIP, columns=COLUMNS):
     """All rows' numbers and values, and the ledger."""
     ledger = Ledger(on_error)
-    reader = NumberRows(io.BytesIO(data), "a.csv", lambda _: COLUMNS, ledger)
+    reader = NumberRows(io.BytesIO(data), "a.csv", lambda _: columns, ledger)
     rows, values = [], []
     while True:
         line = reader.line
@@ -51,13 +51,44 @@ def expected(line: str) -> list[int] | None:
 def test_reads_what_python_reads(lines, at_once, block, ends):
     data = "\n".join(lines).encode() + b"\n" * (ends and bool(lines))
     told = data.decode().split("\n")
-    told = told[: len(told) - (told[-1] == "")]
+    while told and told[-1] in ("", "\r"):
+        told.pop()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(number_rows, "BLOCK", block)
         rows, values, ledger = read(data, at_once)
     wanted = {row: expected(line) for row, line in enumerate(told, start=1)}
     assert dict(zip(rows, values, strict=True)) == {row: value for row, value in wanted.items() if value is not None}
     assert [rejection.row for rejection in ledger.rejections] == [row for row in wanted if wanted[row] is None]
+
+
+DIGITS = st.integers(1, 19).flatmap(lambda number: st.text("0123456789", min_size=number, max_size=number))
+FIELD = st.tuples(st.sampled_from(["", "", "-"]), DIGITS).map("".join)
+ODD_FIELD = st.text("0123456789-/:;\x00\x10 \u0660\u00b0", max_size=20)  # also the neighbours of the digits
+WIDTH = 40  # a line is longer than the words that it is read by
+
+
+@pytest.mark.fuzz
+@given(
+    st.lists(st.lists(FIELD, min_size=WIDTH, max_size=WIDTH), max_size=6),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, WIDTH - 1), ODD_FIELD), max_size=3),
+    st.sampled_from(["\n", "\r\n"]),
+    st.integers(1, 300),
+    *[st.booleans()] * 2,
+)
+def test_wide_rows_of_numbers_of_every_length(rows, odd, line_end, block, marked, ends):
+    for row, column, field in odd:
+        if row < len(rows):
+            rows[row][column] = field
+    text = line_end.join(map(",".join, rows)) + line_end * (ends and bool(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(number_rows, "BLOCK", max(block, 3))  # the mark lies in the first one
+        good, values, ledger = read(marked * b"\xef\xbb\xbf" + text.encode(), columns=[INTEGER] * WIDTH)
+    sound = [all(re.fullmatch("-?[0-9]{1,18}", field) for field in row) for row in rows]
+    assert good == [number for number, is_sound in enumerate(sound, 1) if is_sound]
+    assert values == [list(map(int, row)) for row, is_sound in zip(rows, sound, strict=True) if is_sound]
+    assert [rejection.row for rejection in ledger.rejections] == [
+        n for n, is_sound in enumerate(sound, 1) if not is_sound
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +126,18 @@ def test_the_last_line_may_lack_its_end():
     rows, values, _ = read(b"1,2,\r\n1,3,a")
     assert rows == [1, 2]
     assert [value[1] for value in values] == [2, 3]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 100])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("num_empty", [1, 2, 7])
+def test_empty_lines_are_no_rows_at_the_end_alone(monkeypatch, block, line_end, num_empty):
+    monkeypatch.setattr(number_rows, "BLOCK", block)
+    rows, _, ledger = read(b"1,2,\n" + line_end * num_empty, lines=2)
+    assert (rows, ledger.rejections) == ([1], [])
+    rows, _, ledger = read(b"1,2,\n" + line_end * num_empty + b"3,4,\n", lines=2)
+    assert rows == [1, num_empty + 2]
+    assert [rejection.row for rejection in ledger.rejections] == list(range(2, num_empty + 2))
 
 
 def test_a_cut_last_line_says_so():

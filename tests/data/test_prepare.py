@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,12 +6,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import mars_lmm.data.prepare as preparation
 from mars_lmm.bench.lobster_text import write_lobster
 from mars_lmm.data.config import DataConfig, FeedConfig
 from mars_lmm.data.datasets import OrderRows
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.synthetic import SyntheticConfig
 from mars_lmm.data.flow import FlowFile
+from mars_lmm.data.preparation import units
 from mars_lmm.data.prepare import prepare
 from mars_lmm.data.prepared import MANIFEST, TRAIN, VALIDATION, PreparedSet
 from mars_lmm.data.replay import replay
@@ -136,7 +139,8 @@ def test_several_feeds_make_one_set(tmp_path):
     assert [session["symbol"] for session in prepared.sessions] == ["TEST", "SYN", "SYN"]
     assert [session["rebuilt_takers"] for session in prepared.sessions] == [True, False, False]
     assert not prepared.tokenizer().takers_rest
-    assert Path(prepared.sessions[0]["source"]).parent == text
+    files = prepared.sessions[0]["source"].split(" and ")
+    assert all((text / file).exists() for file in files)
 
 
 def test_a_flow_explains_itself(small_set):
@@ -156,8 +160,10 @@ def test_a_flow_explains_itself(small_set):
 @pytest.mark.parametrize(
     ("cutoff", "message"),
     [
-        ("2023-01-01", "no order lies before data.cutoff=2023-01-01"),
-        ("2030-01-01", "the validation split is empty with data.cutoff=2030-01-01"),
+        ("2024-01-02", "leaves a split empty: the sessions lie from 2024-01-02 to 2024-01-02"),
+        ("2024-01-03", "leaves a split empty: the sessions lie from 2024-01-02 to 2024-01-02"),
+        ("09:30", "no order lies before data.cutoff=09:30"),
+        ("23:00", "the validation split is empty with data.cutoff=23:00"),
     ],
 )
 def test_an_empty_split_is_an_error_and_leaves_nothing(tmp_path, cutoff, message):
@@ -180,6 +186,8 @@ def test_a_folder_that_is_no_set_is_named(tmp_path):
     ("settings", "message"),
     [
         ({"cutoff": "noon"}, "data.cutoff='noon'"),
+        ({"cutoff": "24:00"}, "data.cutoff='24:00'"),
+        ({"cutoff": "2024-02-30"}, "data.cutoff='2024-02-30'"),
         ({"feed": "lobster"}, "needs data.path"),
         ({"feed": "tape"}, "no feed 'tape'; choose one of"),
         ({"feed": "lobster", "path": "x", "options": {"tick": 1}}, "feed lobster: unknown option tick"),
@@ -202,3 +210,97 @@ def test_tokens_fill_their_type(small_set):
     token = table["token"].combine_chunks().flatten().to_numpy()
     assert token.dtype == np.uint16
     assert token.max() < 49_152
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A folder with one session as LOBSTER's two files, and how to prepare it."""
+    folder = tmp_path / "lobster"
+    folder.mkdir()
+    write_lobster(folder, 3_000)
+    return DataConfig(
+        feed="lobster",
+        path=str(folder),
+        root=str(tmp_path / "sets"),
+        cutoff="09:34",
+        row_length=64,
+        context=16,
+        workers=1,
+    )
+
+
+def left(config):
+    """What a preparation left in its root."""
+    return [path.name for path in Path(config.root).iterdir() if not path.name.startswith(".")]
+
+
+def test_a_training_part_shorter_than_a_row_of_a_session_too_long_for_memory(text, monkeypatch):
+    short = replace(text, row_length=2_500)
+    expected = files(prepare(replace(short, root=f"{text.root}/whole")).path)
+    monkeypatch.setattr(units, "MAX_HELD", 100)
+    assert files(prepare(short).path) == expected
+
+
+def test_a_file_that_changes_while_it_is_read_is_no_set(text, monkeypatch):
+    def replay_and_change(*arguments):
+        result = units.replay_session(*arguments)
+        for path in Path(text.path).iterdir():
+            path.write_text(path.read_text() + "\n")
+        return result
+
+    monkeypatch.setattr(preparation, "replay_session", replay_and_change)
+    with pytest.raises(DataError, match="changed while it was read"):
+        prepare(text)
+    assert left(text) == []
+
+
+def test_what_the_system_refuses_costs_no_work(text, monkeypatch):
+    undisturbed = files(prepare(replace(text, root=f"{text.root}/undisturbed")).path)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "write_session", fail)
+        with pytest.raises(OSError, match="the disk is away"):
+            prepare(text)
+    assert [name.rpartition(".")[2] for name in left(text) if name != "undisturbed"] == ["partial"]
+    monkeypatch.setattr(preparation, "replay_session", lambda *_: pytest.fail("was done already"))
+    assert files(prepare(text).path) == undisturbed
+
+
+def test_what_cannot_be_read_is_an_error_or_listed(text):
+    (half,) = Path(text.path).glob("*message*")
+    (Path(text.path) / half.name.replace("SYN", "HALF")).write_text(half.read_text())
+    (Path(text.path) / "damaged.zip").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(DataError, match="its other half is missing"):
+        prepare(text)
+    prepared = prepare(replace(text, on_error="skip"))
+    reasons = {entry["session"]: entry["reason"] for entry in prepared.dropped}
+    assert reasons.keys() == {half.name.replace("SYN", "HALF"), "damaged.zip"}
+    assert "cannot be read" in reasons["damaged.zip"]
+
+
+def test_an_instrument_that_is_not_there(text):
+    with pytest.raises(DataError, match="MSFT: asked for by symbols, and in none of the files"):
+        prepare(replace(text, symbols=["SYN", "MSFT"]))
+    prepared = prepare(replace(text, symbols=["SYN", "MSFT"], on_error="skip"))
+    assert [entry["session"] for entry in prepared.dropped] == ["MSFT"]
+
+
+def test_why_no_session_is_left(text):
+    for path in Path(text.path).iterdir():
+        path.write_text("garbage\n" + path.read_text().partition("\n")[2])
+    with pytest.raises(DataError, match=r"row 1: malformed row"):
+        prepare(text)
+    for path in Path(text.path).iterdir():
+        path.write_text("garbage\n")
+    with pytest.raises(DataError, match=r"no session is left; SYN_2024-01-02: .*malformed row"):
+        prepare(replace(text, on_error="skip"))
+
+
+def test_where_files_lie_is_no_part_of_a_set(text, tmp_path):
+    before = prepare(text)
+    Path(text.path).rename(tmp_path / "elsewhere")
+    after = prepare(replace(text, path=str(tmp_path / "elsewhere"), root=str(tmp_path / "again")))
+    assert files(after.path) == files(before.path)

@@ -238,6 +238,48 @@ def test_what_an_order_traded_before_it_rests_is_checked(tmp_path):
     assert "the new order of 150 at 1000" in verification.notes[0]
 
 
+HALTED = [  # from 10:00 to 10:10, orders are collected; then an auction
+    *DAY[:13],
+    (ADD, "10010000", SELL, 1000, 500, 0, 20),
+    (ADD, "10020000", BUY, 1004, 600, 21, 0),
+    (TRADE, "10100000", NO_SIDE, 1004, 500, 21, 20),
+    *DAY[13:],
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_halt_is_refused(tmp_path, layout):
+    """An order flow cannot tell it, and a replay would let the orders trade at once."""
+    reason = "row [0-9]+: trading was halted: an auction at 10:10:00, within continuous trading: .* leave the stock-day"
+    path = write_day(tmp_path, layout, HALTED)
+    with pytest.raises(DataError, match=reason):
+        Reading("sse", [path]).flow()
+    reading = Reading("sse", [path], on_error="skip")
+    assert len(reading.flow()["time"]) == 0
+    assert reading.verify().counts["rows"] == 0
+    assert reading.ledger.reasons == {"trading was halted": 2}
+
+
+@pytest.mark.parametrize(
+    ("time", "refused"), [("10:00:00.000", True), ("09:10:00.000", False), ("14:58:00.000", False)]
+)
+def test_a_suspension_within_the_session_is_refused(tmp_path, time, refused):
+    """What was collected may reopen in the closing auction."""
+    rows = merged_rows([*HALTED[:15], *DAY[13:17]])
+    rows.insert(14, f"0,1,600000,{time},S,0,0,0.000,0,0.000,SUSP,{time},1")
+    reading = Reading("sse", [write_merged(tmp_path / "20240102", rows)], on_error="skip")
+    assert bool(len(reading.flow()["time"])) != refused
+    assert reading.ledger.counts["statuses"] == 3
+    told = [(rejection.reason, rejection.row, rejection.detail[:25]) for rejection in reading.ledger.rejections]
+    assert told == [("trading was halted", 15, "trading stops at 10:00:00")] * refused
+
+
+def test_a_wrong_flag_alone_is_no_halt(tmp_path):
+    path = write_day(tmp_path, "tables", changed(9, side=NO_SIDE))
+    with pytest.raises(DataError, match="message does not fit the book: sequence number 9: the trade of 400"):
+        Reading("sse", [path]).flow()
+
+
 def test_verify_prints_the_result(tmp_path, capsys):
     write_day(tmp_path, "tables")
     assert verify.main(["sse", str(tmp_path)]) == 0

@@ -1,6 +1,7 @@
 """Finding and reading Shanghai level-2 files; every fault names the file, the row and the reason."""
 
 import zipfile
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.common.columns import delimited
 from mars_lmm.data.feeds.common.level2.feed import UNDATED
 from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, TRADE
-from mars_lmm.data.feeds.common.level2.records import merge
+from mars_lmm.data.feeds.common.level2.records import in_order, merge
 from mars_lmm.data.feeds.sse.snapshots import SNAPSHOT
 from mars_lmm.data.ledger import SKIP
 from mars_lmm.data.spool import SNAPSHOTS, read_records
@@ -91,8 +92,11 @@ def test_the_merged_stream(tmp_path):
         (",A,", ",65,"),
         (",T,", ",84,"),
         (",600000,", ",600000.SH,"),
+        (",600000,", ",600000.xshg,"),
+        (",11,0,1.000,", ",11,,1.000,"),
         (",1.000,300,", ",1,300.000,"),
         (",1.000,100,0.000,", ",0,100,0.000,"),  # vendors may leave out a delete's price
+        (",1.000,100,0.000,", ",,100,0.000,"),
     ],
 )
 def test_spellings_of_the_merged_stream(tmp_path, old, new):
@@ -103,6 +107,17 @@ def test_spellings_of_the_merged_stream(tmp_path, old, new):
     assert flow["time"].tolist() == COLUMNS[2]
     assert [flow[name].tolist() for name in ("price", "size")] == [[100] * 3, [300, 200, 100]]
     assert {session.date for session in reading.sessions} == {"2024-01-02"}
+
+
+@pytest.mark.parametrize("price", ["", "0"])
+def test_deletes_need_no_price(tmp_path, price):
+    orders = [row.replace(",10,1.0,", f",10,{price},") for row in ORDERS]
+    log = [line.replace("OrdType=68", "").replace("Price=1000", f"Price={price}") for line in LINES[2:3]]
+    log = [*LINES[:2], *(line.replace("Side=66", "OrdType=68 Side=66") for line in log)]
+    assert orders != ORDERS
+    for path in (write_tables(tmp_path / "20240102", orders, TRADES), write_log(tmp_path / "x.log", log)):
+        flow = Reading("sse", [path]).flow()
+        assert [flow[name].tolist() for name in ("price", "size")] == [[100] * 3, [300, 200, 100]]
 
 
 def test_float_prices_are_ticks(tmp_path):
@@ -125,7 +140,7 @@ def test_other_instruments_are_counted(tmp_path):
     assert reading.ledger.counts["other_instruments"] == len(others)
 
 
-@pytest.mark.parametrize("dialect", ["BOM", "CRLF", "no last line end"])
+@pytest.mark.parametrize("dialect", ["BOM", "CRLF", "no last line end", "blank lines at the end"])
 def test_dialects(tmp_path, dialect):
     paths = [*write_tables(tmp_path, ORDERS, TRADES).iterdir(), write_log(tmp_path / "x.log", LINES)]
     for path in paths:
@@ -136,6 +151,8 @@ def test_dialects(tmp_path, dialect):
             data = data.replace(b"\r", b"").replace(b"\n", b"\r\n")
         elif dialect == "no last line end":
             data = data.rstrip(b"\r\n")
+        elif dialect == "blank lines at the end" and path.suffix == ".log":
+            data += b"\r\n\n"
         path.write_bytes(data)
     for columns, _ in read(tmp_path):
         assert columns == COLUMNS
@@ -202,6 +219,42 @@ def test_a_log_is_dated_by_its_folder(tmp_path):
     assert session.date == "2023-02-07"
 
 
+@pytest.mark.parametrize(
+    ("named", "inside", "date"),
+    [
+        ("", "20230207/SH/x.log", "2023-02-07"),
+        ("", "2023/02/07/x.log", "2023-02-07"),
+        ("", "20230207/SH/x_20230208.log", "2023-02-08"),
+        ("20230207", "SH/deep/x.log", "2023-02-07"),
+        ("", "20230207/a.zip!SH/x.log", "2023-02-07"),
+        ("", "20230206/a.zip!20230207/SH/x.log", "2023-02-07"),
+        ("20230207/a.zip", "20230207/a.zip!SH/x.log", "2023-02-07"),
+        ("20230207/SH", "x.log", ""),  # beyond what was named
+    ],
+)
+def test_a_log_is_dated_by_its_path(tmp_path, named, inside, date):
+    archive, _, member = inside.partition("!")
+    path = tmp_path / (named if not named.endswith(".zip") else "") / archive
+    path.parent.mkdir(parents=True)
+    if member:
+        with zipfile.ZipFile(path, "w") as opened:
+            opened.writestr(member, "\n".join(LINES))
+    else:
+        write_log(path, LINES)
+    reading = Reading("sse", [tmp_path / named])
+    assert [source.date for source in reading.sources] == [date]
+    assert [session.date for session in reading.sessions] == [date or UNDATED]
+
+
+def test_undated_files_of_several_folders(tmp_path):
+    """They may be of several days."""
+    rows = merged_rows(MESSAGES)
+    folders = [write_merged(tmp_path / name, rows) for name in ("monday", "tuesday")]
+    with pytest.raises(DataError, match=r"no date: the files of 600000 lie in 2 places, .*; give options.date"):
+        Reading("sse", [tmp_path]).flow()
+    assert [session.date for session in Reading("sse", folders[:1], {"date": "2024-01-02"}).sessions] == ["2024-01-02"]
+
+
 def test_what_cannot_be_found(tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
         read(tmp_path / "absent")
@@ -209,10 +262,80 @@ def test_what_cannot_be_found(tmp_path):
     with pytest.raises(DataError, match="no Shanghai level-2 files; expected"):
         read(tmp_path)
     (tmp_path / "x.zip").write_bytes(b"PK no")
-    with pytest.raises(DataError, match="not a readable zip archive"):
+    with pytest.raises(DataError, match=r"x.zip: unreadable file: cannot be read .*; get the file again"):
         read(tmp_path / "x.zip")
     with pytest.raises(ValueError, match="isoformat"):
         read(tmp_path, options={"date": "yesterday"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("more.csv", b"", "is empty; get it again"),
+        ("more.csv.gz", b"\x1f\x8b no", "cannot be read"),
+        ("more.zip", b"PK no", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_of(tmp_path, name, content, reason):
+    path = write_tables(tmp_path / "20240102", ORDERS, TRADES) / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: unreadable file: {reason}"):
+        Reading("sse", [tmp_path])
+    reading = Reading("sse", [tmp_path], on_error=SKIP)
+    assert [rejection.source for rejection in reading.ledger.rejections] == [str(path)]
+    assert reading.flow()["price"].tolist() == [100] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (ORDERS[0].replace("OrderBSFlag", "Order?Flag"), "its header lacks OrderBSFlag, which a file of orders has"),
+        (ORDERS[1], "its first line names no column of such a file"),
+        ("ApplSeqNum,Price,OrderQty,Side,OrdType", "it is a file of the feed szse"),
+    ],
+)
+def test_a_file_that_is_none_is_told_of(tmp_path, content, reason):
+    path = write_tables(tmp_path / "20240102", ORDERS, TRADES) / "other.csv"
+    path.write_text(content + "\n")
+    reading = Reading("sse", [tmp_path])
+    assert [(str(source), why) for source, why in reading.foreign] == [(str(path), reason)]
+    assert reading.flow()["price"].tolist() == [100] * 3
+    with pytest.raises(DataError, match=f"no Shanghai level-2 files; .* is none: {reason}"):
+        Reading("sse", [path])
+
+
+def two_stocks(traded=True):
+    """Tables of 600000, and of 600001 that has orders alone."""
+    orders, _ = table_rows([message for message in MESSAGES if message[0] == ADD], "600001")
+    return ORDERS + orders[1:], TRADES if traded else TRADES[:1]
+
+
+@pytest.mark.parametrize("symbols", [(), ("600001",)])
+@pytest.mark.parametrize("traded", [True, False])
+def test_a_stock_without_a_trade(tmp_path, symbols, traded):
+    """The trades of its day are there, and it is not among them; or nothing traded at all."""
+    path = write_tables(tmp_path, *two_stocks(traded))
+    reading = Reading("sse", [path], symbols=symbols)
+    number = [session.symbol for session in reading.sessions].index("600001")
+    assert reading.flow(number)["order_id"].tolist() == [11]
+    assert reading.verify(number).counts["rows"] == 1
+
+
+def test_trades_of_other_files_are_not_those_of_a_stock(tmp_path):
+    """A file for each stock: those of one stock say nothing of another's, whose trades are lost."""
+    for symbol in ("600000", "600001"):
+        write_tables(tmp_path / symbol, *table_rows(MESSAGES, symbol))
+    (tmp_path / "600001" / "trades.csv").unlink()
+    reading = Reading("sse", [tmp_path], on_error=SKIP)
+    assert [len(reading.flow(number)["time"]) for number in range(2)] == [3, 0]
+    assert reading.ledger.reasons == {"trades missing": 1}
+
+
+def test_trades_of_which_some_are_bad_may_lack_a_stock(tmp_path):
+    orders, trades = two_stocks()
+    reading = Reading("sse", [write_tables(tmp_path, orders, [*trades, "cut"])], on_error=SKIP)
+    assert [len(reading.flow(number)["time"]) for number in range(2)] == [3, 0]
+    assert reading.ledger.reasons == {"wrong number of columns": 1, "trades missing": 1}
 
 
 @pytest.mark.parametrize(("given", "missing"), [("orders", "trades"), ("trades", "orders")])
@@ -276,7 +399,7 @@ def test_a_damaged_log(tmp_path, line, old, new, reason):
         ([*LINES, LINES[0]], "sequence number 1 occurs twice"),
         (
             [LINES[0].replace("9300001", "15000000"), *LINES[1:]],
-            "time goes back: the message with sequence number 2 is earlier",
+            "row 1: time out of order: the time of the message with sequence number 1 contradicts",
         ),
         ([LINES[0].replace("ChannelNo=6", "ChannelNo=5"), *LINES[1:]], "row 1: several channels: channel 5 besides 6"),
     ],
@@ -286,21 +409,41 @@ def test_a_log_that_contradicts_itself(tmp_path, lines, reason):
         read(write_log(tmp_path / "x.log", lines))
 
 
+@given(st.lists(st.integers(0, 5), max_size=8))
+def test_as_few_times_as_possible_are_out_of_order(times):
+    kept = in_order(np.array(times, np.int64))
+    assert (np.diff(np.array(times)[kept]) >= 0).all()
+    runs = [
+        some for count in range(len(times) + 1) for some in combinations(times, count) if list(some) == sorted(some)
+    ]
+    assert np.count_nonzero(kept) == max(map(len, runs))
+
+
+@pytest.mark.parametrize("time", ["09:14:00.000", "14:59:59.990"])
+def test_a_wrong_time_costs_one_row(tmp_path, time):
+    messages = [(ADD, f"0931{second:02d}00", BUY, 100, 100, second + 1, 0) for second in range(40)]
+    orders, trades = table_rows(messages)
+    orders[20] = orders[20].replace("09:31:19.000", time)
+    reading = Reading("sse", [write_tables(tmp_path, orders, trades)], on_error=SKIP)
+    assert reading.flow()["order_id"].tolist() == [number for number in range(1, 41) if number != 20]
+    assert [(rejection.reason, rejection.row) for rejection in reading.ledger.rejections] == [("time out of order", 21)]
+
+
 @pytest.mark.parametrize(
     ("table", "row", "old", "new", "reason"),
     [
         ("orders", 1, "OrderQty", "Quantity", "columns missing: the header lacks OrderQty"),
         ("trades", 2, ",200,", ",", "wrong number of columns: 14 columns instead of 15"),
-        ("trades", 2, ",200,", ",200.5,", "size is finer than its unit: size is 200.5"),
-        ("trades", 2, ",200,", ",,", "size is missing"),
-        ("orders", 3, "14:56:59.990", "14:56:60.990", "not a time: time '14:56:60.990' is not a time"),
-        ("orders", 2, ",1.0,", ",one,", "price is no number: price is 'one'"),
-        ("orders", 2, ",1.0,", ",1.005,", "price is finer than its unit: price is 1.005"),
-        ("orders", 2, ",1.0,", ",-1.0,", "price out of range: price is -1.0"),
-        ("orders", 2, ",2,1.0,", ",3,1.0,", "unknown type: type '3' is not one of 2, A, 65, 10, D, 68"),
-        ("orders", 2, ",300,1,", ",300,3,", "unknown side: side '3' is not one of 1, B"),
-        ("trades", 2, ",0,2,", ",0,4,", "unknown side: side '4' is not one of"),
-        ("orders", 3, ",100,", ",0,", "size out of range: size is 0"),
+        ("trades", 2, ",200,", ",200.5,", "size is finer than its unit: TradeQty is 200.5"),
+        ("trades", 2, ",200,", ",,", "size is missing: TradeQty is empty"),
+        ("orders", 3, "14:56:59.990", "14:56:60.990", "not a time: MDTime '14:56:60.990' is not a time"),
+        ("orders", 2, ",1.0,", ",one,", "price is no number: OrderPrice is 'one'"),
+        ("orders", 2, ",1.0,", ",1.005,", "price is finer than its unit: OrderPrice is 1.005"),
+        ("orders", 2, ",1.0,", ",-1.0,", "price out of range: OrderPrice is -1.0"),
+        ("orders", 2, ",2,1.0,", ",3,1.0,", "unknown type: OrderType '3' is not one of 2, A, 65, 10, D, 68"),
+        ("orders", 2, ",300,1,", ",300,3,", "unknown side: OrderBSFlag '3' is not one of 1, B"),
+        ("trades", 2, ",0,2,", ",0,4,", "unknown side: TradeBSFlag '4' is not one of"),
+        ("orders", 3, ",100,", ",0,", "size out of range: OrderQty is 0"),
     ],
 )
 def test_a_damaged_table(tmp_path, table, row, old, new, reason):

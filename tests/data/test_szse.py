@@ -1,19 +1,24 @@
 """The Shenzhen feed: a day by hand, days made by the reference venue, faults planted in them, and the real sample."""
 
+import json
 import os
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sorted_feeds import Reading
-from szse_writer import random_messages, write_messages
+from szse_writer import clock, random_messages, write_messages
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, MARKET_ORDER, OWN_BEST_ORDER, TRADE
-from mars_lmm.data.flow import AUCTION
+from mars_lmm.data.flow import AUCTION, OrderFlow
 from mars_lmm.data.ledger import SKIP
+from mars_lmm.data.replay import replay
+from mars_lmm.data.validate import check_flow
 from mars_lmm.market.types import BEST_FIVE, BUY, CANCEL, LIMIT, MARKET, NO_SIDE, OPPOSITE_BEST, OWN_BEST, SELL
+from mars_lmm.tokenizers.observation import TAPE_COLUMNS
 
 SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 LAYOUTS = ("letters", "ascii", "unified")
@@ -199,11 +204,90 @@ def test_a_market_order_that_trades_through_and_rests_becomes_a_limit(tmp_path):
     assert reading.verify().notes == []
 
 
-@pytest.mark.parametrize(("symbol", "rules"), [("300750", "szse_chinext"), ("002415", "szse_main")])
+@pytest.mark.parametrize("cancelled", ["100001000", "100600000"])
+def test_what_an_opposite_best_order_left_is_cancelled_later(tmp_path, cancelled):
+    """It took all there was, and what rested of it was taken back; at once, or while nothing else happened."""
+    day = [
+        (ADD, "100000000", SELL, 1003, 400, 0, 1),
+        (MARKET_ORDER, "100001000", BUY, 0, 1000, 2, 0),
+        (TRADE, "100001000", BUY, 1003, 400, 2, 1),
+        (DELETE, cancelled, BUY, 0, 600, 2, 0),
+        (ADD, "100700000", BUY, 990, 100, 5, 0),
+    ]
+    reading = read_day(tmp_path, day)
+    flow = reading.flow()
+    rows = list(zip(*(flow[name].tolist() for name in ("kind", "price", "size", "order_id")), strict=True))
+    at_once = [(MARKET, 0, 1000, 2)]
+    later = [(OPPOSITE_BEST, 0, 1000, 2), (CANCEL, 1003, 600, 2)]
+    assert rows[1:-1] == (at_once if cancelled == "100001000" else later)
+    assert clock(int(flow["time"][-2])) == ("100001000" if cancelled == "100001000" else cancelled)
+    assert reading.verify().notes == []
+
+
+@pytest.mark.parametrize("price", [1000, 1002, 1010, 1020])
+def test_the_replay_holds_the_auction_that_verify_proves(tmp_path, price):
+    """Every price from 1000 to 1020 trades as much: the one that traded is the one nearest to the previous close."""
+    day = [
+        (ADD, "091600000", BUY, 1020, 1000, 1, 0),
+        (ADD, "091700000", SELL, 1000, 1000, 0, 2),
+        (TRADE, "092500000", NO_SIDE, price, 1000, 1, 2),
+        (ADD, "093100000", BUY, 1001, 100, 4, 0),
+        (ADD, "093200000", SELL, 1003, 100, 0, 5),
+    ]
+    reading = read_day(tmp_path, day)
+    verification = reading.verify()
+    assert (verification.notes, verification.counts["auctions"]) == ([], 1)
+    session = reading.feed.describe(reading.sessions[0])
+    OrderFlow(session, reading.flow()).write(tmp_path / "flow.parquet")
+    replayed = replay(OrderFlow.read(tmp_path / "flow.parquet"))
+    assert replayed.tape[2:, TAPE_COLUMNS.index("last_price")].tolist() == [price] * 2
+
+
+@pytest.mark.parametrize("price", [0, 10.02, "1002", True])
+def test_a_reference_price_that_is_none_is_told(tmp_path, price):
+    reading = read_day(tmp_path)
+    session = reading.feed.describe(reading.sessions[0])
+    path = tmp_path / session.file
+    OrderFlow(session, reading.flow()).write(path)
+    assert check_flow(path).problems == []
+    session.reference_price = price
+    OrderFlow(session, reading.flow()).write(path)
+    assert check_flow(path).problems == [f"the session's reference price is {price!r}; give it in ticks, or null"]
+
+
+def test_a_flow_from_before_reference_prices_is_read(tmp_path):
+    reading = read_day(tmp_path)
+    session = reading.feed.describe(reading.sessions[0])
+    assert session.reference_price == 1002
+    del session.reference_price  # the class's own is left
+    OrderFlow(session, reading.flow()).write(tmp_path / "flow.parquet")
+    assert "reference_price" not in json.loads(pq.read_schema(tmp_path / "flow.parquet").metadata[b"session"])
+    assert OrderFlow.read(tmp_path / "flow.parquet").session.reference_price is None
+
+
+@pytest.mark.parametrize(
+    ("symbol", "rules"), [("300750", "szse_chinext"), ("302132", "szse_chinext"), ("002415", "szse_main")]
+)
 def test_boards(tmp_path, symbol, rules):
     reading = Reading("szse", [write_messages(tmp_path / "20240102", "letters", DAY, symbol)])
     assert reading.feed.describe(reading.sessions[0]).rules == rules
     assert reading.verify().notes == []
+
+
+@pytest.mark.parametrize("suffix", [".SZ", ".sz", ".XSHE"])
+def test_a_market_behind_the_symbol(tmp_path, suffix):
+    reading = Reading("szse", [write_messages(tmp_path / "20240102", "letters", DAY, f"000001{suffix}")])
+    assert reading.sessions[0].symbol == "000001"
+    assert len(reading.flow()["time"]) == len(SENT)
+
+
+def test_a_cancel_need_not_name_the_other_side(tmp_path):
+    folder = write_messages(tmp_path / "20240102", "letters", DAY)
+    file = folder / "mdl_6_36_0.csv"
+    text = file.read_text()
+    assert ",3,0," in text
+    file.write_text(text.replace(",3,0,", ",3,,"))
+    assert len(Reading("szse", [folder]).flow()["time"]) == len(SENT)
 
 
 def test_contradictions_are_errors_or_left_out(tmp_path):
@@ -219,16 +303,16 @@ def test_contradictions_are_errors_or_left_out(tmp_path):
     ("table", "row", "old", "new", "reason"),
     [
         ("mdl_6_33_0", 1, "OrderQty", "Amount", "columns missing: the header lacks OrderQty"),
-        ("mdl_6_33_0", 2, ",10.0200,", ",10.0250,", "price is finer than its unit: price is 10.0250"),
-        ("mdl_6_33_0", 2, ",10.0200,", ",-1,", "price out of range: price is -1"),
-        ("mdl_6_33_0", 2, ",300.00,1,", ",300.00,G,", "unknown side: side 'G' is not one of"),
+        ("mdl_6_33_0", 2, ",10.0200,", ",10.0250,", "price is finer than its unit: Price is 10.0250"),
+        ("mdl_6_33_0", 2, ",10.0200,", ",-1,", "price out of range: Price is -1"),
+        ("mdl_6_33_0", 2, ",300.00,1,", ",300.00,G,", "unknown side: Side 'G' is not one of"),
         ("mdl_6_33_0", 2, ",300.00,1,", ",1,", "wrong number of columns: 9 columns instead of 10"),
         ("mdl_6_36_0", 2, ",3,0,", ",0,0,", "cancel of no order"),
         ("mdl_6_36_0", 2, ",3,0,", ",3,4,", "cancel of no order"),
-        ("mdl_6_36_0", 3, ",F,", ",A,", "unknown type: type 'A' is not one of F, 70, 4, 52"),
+        ("mdl_6_36_0", 3, ",F,", ",A,", "unknown type: ExecType 'A' is not one of F, 70, 4, 52"),
         ("mdl_6_36_0", 3, ",1,2,", ",1,0,", "seller out of range"),
         ("mdl_6_36_0", 3, "20240102092500000", "20240102096000000", "not a time"),
-        ("mdl_6_36_0", 3, "20240102092500000", "20240230092500000", "not a time: time '20240230092500000'"),
+        ("mdl_6_36_0", 3, "20240102092500000", "20240230092500000", "not a time: TransactTime '20240230092500000'"),
     ],
 )
 def test_a_damaged_table(tmp_path, table, row, old, new, reason):

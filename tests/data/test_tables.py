@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -27,6 +29,15 @@ def rows_of(path, wanted, form=None):
     for fields in read_table(RawFile(path), wanted, ledger, form):
         columns = [fields[name].arrow().to_pylist() for name in wanted]
         found |= dict(zip(fields.rows.tolist(), zip(*columns, strict=True), strict=True))
+    return found, ledger
+
+
+def rows_of_any(path, wanted):
+    """The same of a file whose columns may be kept in any way, as words."""
+    ledger, found = Ledger(SKIP), {}
+    for fields in read_table(RawFile(path), wanted, ledger):
+        words = [[texts[number] for number in numbers] for numbers, texts in map(fields.words, wanted)]
+        found |= dict(zip(fields.rows.tolist(), zip(*words, strict=True), strict=True))
     return found, ledger
 
 
@@ -74,6 +85,48 @@ def test_bad_rows_are_refused_one_by_one_whatever_their_bytes(tmp_path):
     assert [(r.row, r.reason) for r in ledger.rejections] == [(row, "wrong number of columns") for row in (3, 5, 6, 7)]
     with pytest.raises(DataError, match="row 3: wrong number of columns: 3 columns instead of 2"):
         list(read_table(RawFile(path), ["a"], Ledger()))
+
+
+LINES = st.lists(st.sampled_from([b"1,2", b"", b" \t", b"\r"]), max_size=30)
+
+
+@given(LINES, st.integers(1, 40), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
+@example([b"1,2", b"", b"", b"1,2", b""], 3, b"\n", True)
+def test_blank_lines_are_bad_rows_unless_the_file_ends_with_them(tmp_path_factory, lines, block, end, ends):
+    path = tmp_path_factory.mktemp("csv") / "x.csv"
+    path.write_bytes(b"a,b" + end + end.join(lines) + end * ends)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "BLOCK", block)
+        found, ledger = rows_of(path, ["a", "b"])
+    rows = {row: line.strip() for row, line in enumerate(lines, start=2)}
+    good = [row for row, line in rows.items() if line]
+    assert found == dict.fromkeys(good, (b"1", b"2"))
+    blank = [row for row in range(2, max(good, default=0)) if not rows[row]]
+    assert [(item.row, item.reason) for item in ledger.rejections] == [
+        (row, "wrong number of columns") for row in blank
+    ]
+
+
+def test_an_empty_file_says_so(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"x\.csv: empty file: it has not even a header"):
+        list(read_table(RawFile(path), ["a"], Ledger()))
+
+
+def test_parquet_columns_of_any_kind(tmp_path):
+    """The first of two columns of a name counts; a column without a value is empty; text is text however it is kept."""
+    path = tmp_path / "X.PARQUET"
+    columns = {
+        "a": pa.array([1, 2]),
+        "b": pa.nulls(2),
+        "c": pa.array(["x", None], pa.string_view()),
+        "d": pa.array([b"y", b""], pa.binary_view()),
+    }
+    pq.write_table(pa.Table.from_arrays([*columns.values(), pa.array([3, 4])], names=[*columns, "a"]), path)
+    found, ledger = rows_of_any(path, ["a", "b", "c", "d"])
+    assert found == {1: ("1", "", "x", "y"), 2: ("2", "", "", "")}
+    assert not ledger.rejections
 
 
 @pytest.mark.parametrize("names", [[], ["a", "b"]])

@@ -1,7 +1,9 @@
 """The order-flow validator: what the package writes passes, each planted fault is told, and no bytes make it crash."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 
 from mars_lmm.data import validate
 from mars_lmm.data.flow import ANONYMOUS, COLUMNS, HIDDEN, SCHEMA, UNDATED, FlowWriter, OrderFlow, Session
+from mars_lmm.data.prepared import MANIFEST
+from mars_lmm.data.replay import is_order
 from mars_lmm.data.validate import check_flow, validate_flow
 from mars_lmm.market import types as t
 
@@ -61,7 +65,7 @@ def test_what_the_package_writes_has_no_problem(tmp_path, synthetic_flow, small_
     assert validate_flow(write(tmp_path)) == []
     assert validate_flow(write(tmp_path, session=replace(SESSION, date=UNDATED))) == []
     assert validate_flow(write(tmp_path, session=replace(SESSION, symbol="BRK/B"))) == []
-    for file in validate.find_flows(small_set.path):
+    for file in small_set.path.glob("flow/*/*.parquet"):
         assert validate_flow(file) == []
 
 
@@ -151,6 +155,7 @@ def test_a_session_that_is_never_open_is_a_note(tmp_path):
     ("change", "problem"),
     [
         (lambda table: table.drop_columns("owner"), "column owner is missing; add it as int32"),
+        (lambda table: table.append_column("owner", table["owner"]), "column owner is there 2 times; keep one of them"),
         (
             lambda table: table.set_column(3, "time", table["time"].cast(pa.float64())),
             "column time is double; write it as int64",
@@ -206,6 +211,8 @@ def test_symbols_may_be_plain_text(tmp_path):
     ("field", "value", "problem"),
     [
         ("symbol", "", "the session's symbol is empty"),
+        ("symbol", 1, "the session's symbol is 1, which is no text"),
+        ("rebuilt_takers", "yes", "the session's rebuilt_takers is 'yes'; give true or false"),
         ("date", "2024-1-2", "the session's date is '2024-1-2'; write it as 2024-01-02"),
         ("date", 20240102, "the session's date is 20240102"),
         ("tick_size", 0, "the session's tick size is 0"),
@@ -246,6 +253,72 @@ def test_nothing_to_check(tmp_path, capsys):
         status, result, told = run(capsys, path)
         assert (status, result) == (2, None)
         assert told.startswith(f"error: {path}: no order flow")
+
+
+@pytest.fixture
+def prepared_set(small_set, tmp_path):
+    """A copy of a prepared set to change."""
+    return Path(shutil.copytree(small_set.path, tmp_path / "sets" / "one"))
+
+
+@pytest.mark.parametrize(
+    ("pick", "change"),
+    [
+        (lambda count: np.arange(100), None),
+        (lambda count: np.arange(0), None),
+        (lambda count: np.delete(np.arange(count), count // 2), None),
+        (lambda count: np.insert(np.arange(count), count // 2, count // 2), None),
+        (np.arange, "tick_size"),
+    ],
+)
+def test_a_flow_that_is_not_the_sets(prepared_set, capsys, pick, change):
+    """Sound in itself, but with other orders than its manifest tells of, or of another session."""
+    entry = json.loads((prepared_set / MANIFEST).read_text())["sessions"][0]
+    path = prepared_set / entry["flow"]
+    flow = OrderFlow.read(path)
+    picked = pick(len(flow))
+    session = replace(flow.session, tick_size=7.0) if change else flow.session
+    changed = OrderFlow(session, {name: column[picked] for name, column in flow.columns.items()})
+    changed.write(path)
+    _, result, told = run(capsys, prepared_set)
+    here, there = (7.0, 0.01) if change else (np.count_nonzero(is_order(session, changed.columns)), entry["orders"])
+    assert f"{path}: " in told
+    assert f": {here} here, {there} in the set's manifest; prepare the data again" in told
+    unsubmitted = "orders that were not submitted before" in told  # of what was cut away
+    assert result["problems"] == 1 + unsubmitted
+
+
+def test_flows_that_the_manifest_does_not_name_and_names_that_have_no_flow(prepared_set, capsys):
+    first, second = sorted(prepared_set.glob("flow/*/*.parquet"))
+    extra = OrderFlow.read(first)
+    extra.session.date = "2024-02-01"
+    extra.write(prepared_set / "flow" / extra.session.file)
+    second.unlink()
+    status, result, told = run(capsys, prepared_set)
+    assert (status, result["files"], result["problems"]) == (1, 3, 2)
+    assert f"{prepared_set / 'flow' / extra.session.file}: {MANIFEST} does not name this flow" in told
+    assert f"{second}: no such file, though the manifest names it" in told
+
+
+def test_a_folder_of_sets(prepared_set, capsys):
+    """Rows and rejected rows are no flows, and a set without its manifest is told of, whatever lies beside it."""
+    sets = prepared_set.parent
+    (prepared_set / "rejected").mkdir()
+    shutil.copy(next(prepared_set.glob("rows/*/*.parquet")), prepared_set / "rejected" / "SYN_2024-01-02.parquet")
+    shutil.copytree(prepared_set, sets / "two")
+    single = write(sets / "flows")
+    assert run(capsys, sets)[:2] == (0, {"files": 5, "rows": run(capsys, sets)[1]["rows"], "problems": 0})
+    (sets / "two" / MANIFEST).unlink()
+    status, result, told = run(capsys, sets)
+    assert (status, result["files"], result["problems"]) == (1, 5, 1)
+    assert told == f"problem: {sets / 'two'}: a set without its manifest {MANIFEST}; prepare the data again\n"
+    (prepared_set / MANIFEST).write_text("[]")
+    (sets / "two").rename(sets / "two.partial")
+    status, result, told = run(capsys, sets)
+    assert (status, result["files"], result["problems"]) == (1, 5, 1)
+    assert f"problem: {prepared_set / MANIFEST}: prepared-set schema version None" in told
+    assert f"note: {sets / 'two.partial'}: a set that is not finished" in told
+    assert run(capsys, single)[:2] == (0, {"files": 1, "rows": 6, "problems": 0})
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def test_what_the_command_cannot_do(folder, capsys):
     assert run(capsys, "nothing", folder)[2].startswith("error: no feed 'nothing'")
     assert "unknown option tick" in run(capsys, "lobster", folder, "--option", "tick=1")[2]
     assert run(capsys, "lobster", folder, "--option", "price_tick=[")[0] == 2
-    assert "the files hold none of these instruments" in run(capsys, "lobster", folder, "--symbols", "OTHER")[2]
+    assert "OTHER: no session: asked for" in run(capsys, "lobster", folder, "--symbols", "OTHER")[2]
 
 
 def test_options_and_symbols(folder, capsys):
@@ -73,6 +73,17 @@ def test_bad_rows_are_listed(folder, capsys):
     status, result, progress = run(capsys, "lobster", folder)
     assert (status, result["rows"], result["rejected"]) == (1, rows - 1, {"malformed row": 1})
     assert f"{file}, row 100: malformed row: 1 columns" in progress
+
+
+def test_one_session_that_cannot_be_read_does_not_end_it(folder, capsys):
+    later = {path.name: path.read_text() for path in folder.iterdir()}
+    for name, content in later.items():
+        (folder / name.replace("2024-01-02", "2024-01-03")).write_text("" if "orderbook" in name else content)
+    status, result, progress = run(capsys, "lobster", folder)
+    assert (status, result["sessions"]) == (1, 2)
+    assert result["rows"] > 200
+    assert sum(result["rejected"].values()) > 0
+    assert "2024-01-03" in progress
 
 
 @pytest.mark.parametrize(

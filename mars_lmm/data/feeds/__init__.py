@@ -6,8 +6,12 @@ share lies in `common`.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
+import os
 import pkgutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mars_lmm.data.feeds.common.files import RawFile
+from mars_lmm.data.feeds.common.value_types import check_types
 from mars_lmm.data.flow import Session
 from mars_lmm.data.ledger import Ledger
 
@@ -31,11 +36,15 @@ class Source:
         files: The files.
         symbol: The instrument, if the files hold one session.
         date: Its ISO date.
+        fault: Why they cannot be read, if that is known: an error, or with `on_error=skip` a rejection.
+        foreign: Why they are none of the feed's, though they lie among them: they are left aside, and listed.
     """
 
     files: tuple[RawFile, ...]
     symbol: str = ""
     date: str = ""
+    fault: str = ""
+    foreign: str = ""
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.files))
@@ -55,15 +64,23 @@ class FeedSession:
         date: ISO date.
         sources: The sources that hold it.
         records: Of a feed that sorts its files into a spool: the session's files of records there, one a source.
+        beside: Sources that have nothing of the session, though they belong to those that have: both hold others of
+            the day, or they are empty and lie in the same place.
     """
 
     symbol: str
     date: str
     sources: tuple[Source, ...]
     records: tuple[Path, ...] = ()
+    beside: tuple[Source, ...] = ()
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.sources))
+
+    @property
+    def file_names(self) -> str:
+        """The names of the session's files, without their folders."""
+        return " and ".join(file.name for source in self.sources for file in source.files)
 
     @property
     def name(self) -> str:
@@ -99,7 +116,7 @@ class Feed(ABC):
         options: Settings of the feed, the fields of its `Options`.
 
     Raises:
-        ValueError: An option is unknown, or out of range.
+        ValueError: An option is unknown, of another type than it must be, or out of range.
     """
 
     Options: ClassVar[type] = NoOptions
@@ -111,14 +128,29 @@ class Feed(ABC):
         unknown = [name for name in options or {} if name not in known]
         if unknown:
             raise ValueError(f"unknown option {unknown[0]}; this feed has {', '.join(known) or 'none'}")
+        check_types(self.Options, options or {})
         self.options = self.Options(**(options or {}))
+        self._given = dict(options or {})
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides, besides the files, what is read from them; plain values, for JSON.
+
+        A feed of one's own adds the checksum of its module: it may change where this package has another version.
+        """
+        options = self._given
+        if type(self).__module__.startswith(__name__):
+            return {"options": options}
+        source = inspect.getsource(sys.modules[type(self).__module__])
+        return {"options": options, "code": hashlib.sha256(source.encode()).hexdigest()}
 
     @abstractmethod
     def find_sources(self, paths: Sequence[Path | str]) -> list[Source]:
         """Find the feed's files: folders (searched with their subfolders and zip archives), zip archives, files.
 
+        Files that cannot be read are sources too, and so are those in a folder that look like the feed's and are not.
+
         Raises:
-            DataError: A path does not exist, or holds no such file; half of what belongs together is missing.
+            DataError: A path does not exist, or holds no such file.
         """
 
     @abstractmethod
@@ -182,11 +214,14 @@ def load_feed(name: str, options: Mapping[str, Any] | None = None) -> Feed:
     Raises:
         ValueError: No feed has this name, or it has no such option.
     """
-    if name not in FEEDS and "." not in name:
-        raise ValueError(f"no feed {name!r}; choose one of {', '.join(FEEDS)}, or give a module of your own")
+    if name not in FEEDS and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # as `python -m` does, and installed commands do not
     try:
-        module = importlib.import_module(name if "." in name else f"mars_lmm.data.feeds.{name}")
+        module = importlib.import_module(f"{__name__}.{name}" if name in FEEDS else name)
     except ImportError as error:
+        if f"{name}.".startswith(f"{error.name}."):
+            choice = f"choose one of {', '.join(FEEDS)}, or give a module of your own"
+            raise ValueError(f"no feed {name!r}; {choice}") from error
         raise ValueError(f"feed {name}: {error}") from error
     if not hasattr(module, "FEED"):
         raise ValueError(f"feed {name}: the module {module.__name__} has no FEED")

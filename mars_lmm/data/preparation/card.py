@@ -28,7 +28,8 @@ from mars_lmm.whole_files import write_text
 HISTOGRAMS = {"places": PLACE_EDGES, "intervals": INTERVAL_EDGES, "sizes": SIZE_EDGES}
 BINS = ("price", "size", "interval", "level_distance", "level_size")
 PATH = "FOLDER"  # stands for a feed's files in the command: where they lie is no part of a set
-_PLAIN = re.compile(r"[A-Za-z_][\w.]*")
+_PLAIN = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
+_NOT_TEXT = ("null", "true", "false", "nan", "inf")
 
 
 def write_card(
@@ -43,7 +44,7 @@ def write_card(
         prepared: The set, in a folder of this machine.
         tokenizer: Its tokenizer.
         sorted_found: What `sort_files` returned, of each source that was sorted.
-        replayed_found: What `replay_session` returned, of each of the set's sessions.
+        replayed_found: What `replay_session` returned, of every session; some were dropped.
     """
     card = describe(prepared, tokenizer, sorted_found, replayed_found)
     write_json(prepared.path / CARD, card)
@@ -59,7 +60,8 @@ def describe(
     """The card's content, plain values for JSON; see `write_card`."""
     settings = prepared.recipe["settings"]
     feeds = [feed["feed"] for feed in settings["feeds"]]
-    sessions = [_session(entry, found) for entry, found in zip(prepared.sessions, replayed_found, strict=True)]
+    kept = [found for found in replayed_found if found["dropped"] is None]
+    sessions = [_session(entry, found) for entry, found in zip(prepared.sessions, kept, strict=True)]
     return {
         # The folder still bears the name that it is built under.
         "name": prepared.path.name.removesuffix(".partial"),
@@ -82,32 +84,32 @@ def describe(
             }
             for split, orders in ((TRAIN, "training_orders"), (VALIDATION, "held_out_orders"))
         },
-        "totals": _totals(sorted_found, replayed_found, sessions),
+        "totals": _totals(sorted_found, kept, sessions),
         "rejected": _sum(found["rejected"] for found in [*sorted_found, *replayed_found]),
         "dropped": prepared.dropped,
         "histograms": {
             name: {
                 "edges": edges,
-                "counts": np.sum([found["statistics"][name] for found in replayed_found], axis=0, dtype=int).tolist(),
+                "counts": np.sum([found["statistics"][name] for found in kept], axis=0, dtype=int).tolist(),
             }
             for name, edges in HISTOGRAMS.items()
         },
         "bins": {name: _ranges(getattr(tokenizer, name)) for name in BINS},
         "takers_rest": tokenizer.takers_rest,
         "sessions": sessions,
-        "sources": [source | {"feed": feeds[source["feed"]]} for source in prepared.recipe["sources"]],
+        "sources": [
+            {"feed": feeds[source["feed"]], **file} for source in prepared.recipe["sources"] for file in source["files"]
+        ],
         "command": shlex.join(command_line(settings)),
     }
 
 
 def _session(entry: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     statistics = found["statistics"]
-    # Where the files lay is no part of the set: the card of the same files elsewhere is the same.
-    files = [file.rpartition("/")[2] for file in entry["source"].split(" and ")]
     return {
         "symbol": entry["symbol"],
         "date": entry["date"],
-        "source": " and ".join(files),
+        "source": entry["source"],
         "open_time": entry["open_time"],
         "close_time": entry["close_time"],
         "tick_size": entry["tick_size"],
@@ -161,13 +163,35 @@ def command_line(settings: Mapping[str, Any]) -> list[str]:
     """
     first, *others = [_feed_settings(feed) for feed in settings["feeds"]]
     words = {**first, "feeds": others, **{name: value for name, value in settings.items() if name != "feeds"}}
-    overrides = [f"data.{name}={_override(value)}" for name, value in words.items() if value not in ([], {})]
+    # A feed's options are none that the configuration knows beforehand.
+    added = ["options"]
+    overrides = [
+        f"{'+' * (name in added)}data.{name}={_override(value)}"
+        for name, value in words.items()
+        if value not in ([], {})
+    ]
     return ["python", "-m", "mars_lmm.data.prepare", *overrides]
 
 
 def _feed_settings(feed: Mapping[str, Any]) -> dict[str, Any]:
     path = {} if feed["feed"] == SYNTHETIC else {"path": PATH}
-    return {"feed": feed["feed"], **path, "symbols": feed["symbols"], "options": feed["options"]}
+    options = {name: value if _can_say(value) else _json(value) for name, value in feed["options"].items()}
+    return {"feed": feed["feed"], **path, "symbols": feed["symbols"], "options": options}
+
+
+def _can_say(value: Any) -> bool:
+    """Whether Hydra has words for a value: it knows no keys in quotes."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(key) and _can_say(item) for key, item in value.items())
+    return not isinstance(value, list) or all(map(_can_say, value))
+
+
+def _is_plain(text: str) -> bool:
+    return bool(_PLAIN.fullmatch(text)) and text.lower() not in _NOT_TEXT
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _override(value: Any) -> str:
@@ -176,6 +200,9 @@ def _override(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_override(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_override, value)) + "]"
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in ("null", "true", "false"):
+    if not isinstance(value, str):
+        return _json(value)
+    if _is_plain(value):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    # Within quotes, Hydra takes backslashes for themselves, unless a quote follows them.
+    return '"' + re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + found[2].replace('"', '\\"'), value) + '"'

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
@@ -17,6 +17,7 @@ from mars_lmm.data.config import RAY
 
 Unit = Callable[..., Any]
 POLL_SECONDS = 0.5
+AHEAD = 4  # units that a process has running or waiting
 
 
 def run_units(
@@ -46,25 +47,49 @@ def run_units(
         return _on_ray(function, arguments, workers, waiting)
     workers = min(workers or len(os.sched_getaffinity(0)), len(arguments))
     if workers <= 1:
-        return ((place, function(*argument)) for place, argument in enumerate(arguments))
+        return _here(function, arguments, waiting)
     return _in_processes(function, arguments, workers, waiting)
+
+
+def _here(function: Unit, arguments: Sequence[tuple], waiting: Callable[[], None]) -> Iterator[tuple[int, Any]]:
+    done = threading.Event()
+
+    def call() -> None:
+        while not done.wait(POLL_SECONDS):
+            waiting()
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    try:
+        for place, argument in enumerate(arguments):
+            yield place, function(*argument)
+    finally:
+        done.set()
+        caller.join()
 
 
 def _in_processes(
     function: Unit, arguments: Sequence[tuple], workers: int, waiting: Callable[[], None]
 ) -> Iterator[tuple[int, Any]]:
+    others = set(multiprocessing.active_children())
     # Forking a process that runs threads, as torch and numba do, can lock it up.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
-        futures = {pool.submit(function, *argument): place for place, argument in enumerate(arguments)}
+        left = list(enumerate(arguments))[::-1]
+        running: dict[Future, int] = {}
         try:
-            while futures:
-                done, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
+            while left or running:
+                while left and len(running) < AHEAD * workers:
+                    place, argument = left.pop()
+                    running[pool.submit(function, *argument)] = place
+                done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
                 for future in done:
-                    yield futures.pop(future), future.result()
+                    yield running.pop(future), future.result()
                 waiting()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # None may write on when the error is told; they can be killed at any moment.
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
             raise
 
 
@@ -99,11 +124,15 @@ def _on_ray(
             running[remote.remote(os.getcwd(), function, argument)] = place
         done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
         for reference in done:
+            place = running.pop(reference)
             try:
                 result = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
+                for other in running:
+                    ray.cancel(other, force=True)
+                ray.wait(list(running), num_returns=len(running)) if running else None
                 raise error.cause from error
-            yield running.pop(reference), result
+            yield place, result
         waiting()
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mars_lmm.whole_files import write_text
+
 MAX_ORDERS = 50_000
 
 
@@ -34,11 +36,41 @@ class Sample:
             self._parts = [_smallest(self._parts)]
             self._limit = self._parts[0][0].max()
 
-    def save(self, path: Path) -> None:
-        """Write the sample."""
+    def save(self, path: Path, limit: Path | None = None) -> None:
+        """Write the sample.
+
+        Args:
+            path: The file.
+            limit: Where `Threshold` writes the greatest key that the joined sample can still have; None: all is kept.
+        """
+        keys, rows = _smallest(self._parts)
+        if limit is not None and limit.exists():
+            below = keys <= int(limit.read_text())
+            keys, rows = keys[below], rows[below]
         with path.open("wb") as file:
-            for array in _smallest(self._parts):
-                np.save(file, array)
+            np.save(file, keys)
+            np.save(file, rows)
+
+
+class Threshold:
+    """The greatest key that a sample of all sessions can still have, so that thousands of them keep few rows each.
+
+    Args:
+        path: Where the samples that are being taken read it.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._keys = np.empty(0, np.uint64)
+
+    def take(self, sample: Path) -> None:
+        """Take in a sample that was saved."""
+        with sample.open("rb") as file:
+            keys = np.concatenate([self._keys, np.load(file)])
+        if len(keys) >= MAX_ORDERS:
+            keys = np.partition(keys, MAX_ORDERS - 1)[:MAX_ORDERS]
+            write_text(self._path, str(keys.max()))
+        self._keys = keys
 
 
 def join(paths: Iterable[Path]) -> np.ndarray:

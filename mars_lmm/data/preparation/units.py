@@ -9,7 +9,7 @@ The exchange is fast, so the replay is repeated rather than kept: what it observ
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 
 from mars_lmm.data.config import DataConfig
 from mars_lmm.data.errors import DataError
-from mars_lmm.data.feeds import FeedSession, Source, load_feed
+from mars_lmm.data.feeds import FeedSession, SortedFeed, Source, load_feed
 from mars_lmm.data.flow import FlowFile, FlowWriter, Session
 from mars_lmm.data.ledger import RAISE, SKIP, Ledger
+from mars_lmm.data.preparation.progress import UnitProgress
 from mars_lmm.data.preparation.rejected import RejectedRows
 from mars_lmm.data.preparation.sample import Sample
 from mars_lmm.data.preparation.statistics import FlowStatistics
@@ -67,8 +68,13 @@ class Workplace:
         """A session's coded orders."""
         return self.work / "coded" / session
 
+    @property
+    def sample_limit(self) -> Path:
+        """The greatest key that the sample of all sessions can still have."""
+        return self.work / "sample.limit"
+
     def progress(self, unit: str) -> Path:
-        """How many messages a running unit has read so far."""
+        """What a running unit tells of itself."""
         return self.work / "progress" / unit
 
 
@@ -88,9 +94,9 @@ def sort_files(config: DataConfig, feed: int, place: Workplace, name: str, sourc
     settings = config.all_feeds[feed]
     reader = load_feed(settings.feed, settings.options)
     dropped = None
-    with RejectedRows(place.rejected(name), config.on_error) as ledger:
+    with RejectedRows(place.rejected(name), config.on_error) as ledger, UnitProgress(place.progress(name)) as progress:
         try:
-            sort_source(reader, source, place.spool(name), settings.symbols, ledger)
+            sort_source(reader, source, place.spool(name), settings.symbols, ledger, progress.tell)
         except DataError as error:
             if config.on_error == RAISE:
                 raise
@@ -119,13 +125,17 @@ def replay_session(
     """
     settings = config.all_feeds[feed]
     reader = load_feed(settings.feed, settings.options)
-    session = reader.describe(feed_session)
+    # Where the files lie is no part of the set.
+    session = replace(reader.describe(feed_session), source=feed_session.file_names)
     statistics, sample = FlowStatistics(), Sample(number, o.NUM_OBSERVED)
     replayer = Replayer(session)
-    progress = place.progress(name)
+    record_bytes = reader.record.itemsize if isinstance(reader, SortedFeed) else None
     orders = training = rows = 0
     held_out, dropped = NEVER, None
-    with RejectedRows(place.rejected(name), config.on_error) as ledger:
+    with (
+        RejectedRows(place.rejected(name), config.on_error) as ledger,
+        UnitProgress(place.progress(name), record_bytes) as progress,
+    ):
         try:
             held_out = held_out_from(config, session)
             with FlowWriter(place.flow(session), session) as writer:
@@ -140,10 +150,13 @@ def replay_session(
                     training += first
                     orders += len(part.observed)
                     rows += len(columns["time"])
-                    progress.write_text(str(rows))
+                    progress.tell(rows)
                 writer.counts = dict(ledger.counts)
             if orders == 0:
                 dropped = "no order within the session's hours"
+                if ledger.reasons:
+                    left_out = ", ".join(f"{reason} ({count:,})" for reason, count in ledger.reasons.items())
+                    dropped += f"; left out were: {left_out}"
         except DataError as error:
             if config.on_error == RAISE:
                 raise
@@ -151,8 +164,7 @@ def replay_session(
     if dropped is not None:
         place.flow(session).unlink(missing_ok=True)
         sample = Sample(number, o.NUM_OBSERVED)
-    sample.save(place.sample(name))
-    progress.unlink(missing_ok=True)
+    sample.save(place.sample(name), place.sample_limit)
     return {
         "session": asdict(session),
         "messages": ledger.counts.get("messages", rows),
@@ -208,7 +220,8 @@ def write_session(
         else:
             found[split]["pieces"] = pieces.tolist()
     if any(split["pieces"] for split in found.values()):
-        orders.tofile(place.coded(name))
+        if not isinstance(orders, np.memmap):  # of that file already
+            orders.tofile(place.coded(name))
     else:
         place.coded(name).unlink(missing_ok=True)
     return found

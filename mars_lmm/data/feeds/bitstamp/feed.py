@@ -24,6 +24,7 @@ from mars_lmm.data.feeds.common.by_order.session_records import record_chunks
 from mars_lmm.data.feeds.common.columns.dates import iso_date
 from mars_lmm.data.feeds.common.columns.delimited import csv_header
 from mars_lmm.data.feeds.common.columns.fields import Fields
+from mars_lmm.data.feeds.common.columns.numbers import LARGEST_ID
 from mars_lmm.data.feeds.common.columns.tables import CSV, read_table, refusing
 from mars_lmm.data.feeds.common.columns.times import DAY
 from mars_lmm.data.feeds.common.files import RawFile, list_files
@@ -83,6 +84,8 @@ LAYOUTS = (
 class BitstampOptions(OrderFeedOptions):
     """Trading never stops: a day is one of UTC."""
 
+    tick: str | float = "1"
+    """US dollars, as in 2026; the files of 2015: "0.01"."""
     open: str = "00:00"
     close: str = "23:59:59.999999999"
     symbol: str = "BTCUSD"
@@ -100,12 +103,10 @@ class BitstampFeed(OrderFeed):
 
     def find_sources(self, paths: Sequence[Path | str]) -> list[Source]:
         """Find files of orders; without a path, the sample in the package ob-analytics."""
-        files = [file for path in paths or [_sample()] for file in _order_files(path)]
-        if not files:
-            raise DataError(
-                ", ".join(map(str, paths)), "no orders*.csv; name the file itself if it is called otherwise"
-            )
-        return [Source((file,)) for file in dict.fromkeys(files)]
+        sources = dict.fromkeys(source for path in paths or [_sample()] for source in _sources(path))
+        if not sources:
+            raise DataError(", ".join(map(str, paths)), "no .csv files")
+        return list(sources)
 
     def describe(self, session: FeedSession) -> Session:
         """The session as the order flow names it; what comes at its first moment is the opening book."""
@@ -154,9 +155,12 @@ def _sample() -> Path:
     return Path(package.origin).parent / "_sample_data" / "orders.csv.gz"
 
 
-def _order_files(path: Path | str) -> list[RawFile]:
+def _sources(path: Path | str) -> list[Source]:
+    """The files at a path; of several, those of orders are told by their names."""
     files = list_files(path, (CSV,))
-    return [file for file in files if file.name.startswith("orders")] if len(files) > 1 else files
+    reason = "its name does not begin with orders; name the file itself if it holds them"
+    strange = [len(files) > 1 and file.member != "" and not file.name.lower().startswith("orders") for file in files]
+    return [Source((file,), foreign=reason * other) for file, other in zip(files, strange, strict=True)]
 
 
 def _layout(file: RawFile, ledger: Ledger) -> Layout | None:
@@ -172,7 +176,7 @@ def _read(fields: Fields, layout: Layout, latest: int) -> tuple[np.ndarray, np.n
     """The good rows: ORDER[N], what became of each order, when, and whether the recorder may have made it up."""
     orders = np.zeros(len(fields), ORDER)
     orders["row"] = fields.rows
-    orders["order_id"] = fields.numbers("id")
+    orders["order_id"] = fields.numbers("id", most=LARGEST_ID)
     orders["side"] = fields.codes("direction", SIDES)
     orders["price"] = fields.numbers("price", PRICE_UNITS)
     orders["left"] = fields.numbers("volume", layout.per_volume, least=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,12 @@ import pyarrow as pa
 from mars_lmm.data.errors import DataError
 
 BLOCK = 1 << 20
-GZIP_SUFFIX, ZSTD_SUFFIX = ".gz", ".zst"
+GZIP_SUFFIX, ZSTD_SUFFIX, ZIP_SUFFIX = ".gz", ".zst", ".zip"
+NOT_READ = (".bz2", ".xz", ".lz4")  # ways of packing
 DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+_bytes_done = 0  # of files that were closed
+_open_files: dict[int, tuple[BinaryIO, float]] = {}  # and the bytes on disk that one of theirs stands for
 
 
 @dataclass(frozen=True)
@@ -28,18 +33,18 @@ class RawFile:
 
     Attributes:
         path: The file, or the archive that holds it.
-        member: Its name in the archive.
+        member: Its name in the archive; "" where the archive cannot be read.
     """
 
     path: Path
     member: str | None = None
 
     def __str__(self) -> str:
-        return str(self.path) if self.member is None else f"{self.path}!{self.member}"
+        return f"{self.path}!{self.member}" if self.member else str(self.path)
 
     @property
     def name(self) -> str:
-        """The file's own name, without its folder, archive and .gz or .zst."""
+        """The file's own name, without its folder, archive and what .gz and its like add."""
         return _unpacked_name(Path(self.member or self.path).name)
 
     @property
@@ -50,7 +55,7 @@ class RawFile:
     @property
     def num_bytes(self) -> int:
         """Bytes on disk; of a member, of its archive's part that holds it."""
-        if self.member is None:
+        if not self.member:
             return self.path.stat().st_size
         with zipfile.ZipFile(self.path) as archive:
             return archive.getinfo(self.member).compress_size
@@ -62,27 +67,38 @@ class RawFile:
         Raises:
             DataError: The file cannot be read, or its archive is damaged or encrypted; also while it is read.
         """
+        suffix = Path(self.member or self.path).suffix.lower()
+        if suffix in NOT_READ:
+            raise DataError(str(self), f"{suffix} is not unpacked here; unpack it, or pack it as .gz or .zst")
         try:
             with self._open_packed() as packed:
-                if str(self.member or self.path).endswith(GZIP_SUFFIX):
+                if suffix == GZIP_SUFFIX:
                     with gzip.open(packed) as stream:
                         yield stream
-                elif str(self.member or self.path).endswith(ZSTD_SUFFIX):
+                elif suffix == ZSTD_SUFFIX:
                     with io.BufferedReader(pa.CompressedInputStream(packed, "zstd")) as stream:
                         yield stream
                 else:
                     yield packed
         except DAMAGED as error:
-            raise DataError(str(self), f"cannot be read ({error}); get the file again") from error
+            raise self._damaged(error) from error
 
     @contextmanager
     def _open_packed(self) -> Iterator[BinaryIO]:
         if self.member is None:
-            with self.path.open("rb") as stream:
+            with self.path.open("rb") as stream, _counted(stream, 1.0):
                 yield stream
         else:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                yield stream
+                info = archive.getinfo(self.member)
+                with _counted(stream, info.compress_size / max(info.file_size, 1)):
+                    yield stream
+
+    def _damaged(self, error: Exception) -> Exception:
+        """What to raise: what the system refuses, such as a disk that is away, is no fault of the file's."""
+        if isinstance(error, OSError) and error.errno is not None:
+            return OSError(error.errno, error.strerror, str(self))
+        return DataError(str(self), f"cannot be read ({error}); get the file again")
 
     def read(self) -> bytes:
         """The whole content.
@@ -112,7 +128,27 @@ class RawFile:
             with self._open_packed() as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         except DAMAGED as error:
-            raise DataError(str(self), f"cannot be read ({error}); get the file again") from error
+            raise self._damaged(error) from error
+
+
+@contextmanager
+def _counted(stream: BinaryIO, scale: float) -> Iterator[None]:
+    global _bytes_done
+    _open_files[id(stream)] = stream, scale
+    try:
+        yield
+    finally:
+        del _open_files[id(stream)]
+        _bytes_done += _num_read(stream, scale)
+
+
+def bytes_read() -> int:
+    """Bytes on disk of all raw files that this process has read so far."""
+    return _bytes_done + sum(_num_read(stream, scale) for stream, scale in _open_files.values())
+
+
+def _num_read(stream: BinaryIO, scale: float) -> int:
+    return 0 if stream.closed else int(stream.tell() * scale)  # some unpackers close what they read
 
 
 def list_files(path: Path | str, suffixes: Sequence[str]) -> list[RawFile]:
@@ -120,36 +156,48 @@ def list_files(path: Path | str, suffixes: Sequence[str]) -> list[RawFile]:
 
     Args:
         path: A folder (searched with its subfolders and zip archives), a zip archive, or a file.
-        suffixes: Endings of the names to list in folders and archives, without .gz or .zst: ".csv". A file that is
-            named itself needs none.
+        suffixes: Endings of the names to list in folders and archives, in any case, without .gz and its like: ".csv".
+            A file that is named itself needs none.
 
     Returns:
-        Files by name, then members of archives.
+        Files by name, then members of archives. Hidden files are left out; an archive that cannot be read stands for
+        itself, and raises its error where it is opened.
 
     Raises:
-        DataError: There is no such path, or an archive is damaged.
+        DataError: There is no such path.
     """
     path = Path(path)
     if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.name))
         plain = [RawFile(file) for file in inside if _ends(file.name, suffixes)]
-        return plain + [member for file in inside if file.suffix == ".zip" for member in _members(file, suffixes)]
+        return plain + [member for file in inside if _is_archive(file) for member in _members(file, suffixes)]
     if not path.is_file():
         raise DataError(path, "no such file or folder")
-    return _members(path, suffixes) if path.suffix == ".zip" else [RawFile(path)]
+    return _members(path, suffixes) if _is_archive(path) else [RawFile(path)]
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file is one that systems keep beside the user's own, as ._orders.csv is in archives from a Mac."""
+    return name.startswith(".")
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ZIP_SUFFIX
 
 
 def _members(archive: Path, suffixes: Sequence[str]) -> list[RawFile]:
     try:
         with zipfile.ZipFile(archive) as opened:
-            return [RawFile(archive, name) for name in sorted(opened.namelist()) if _ends(name, suffixes)]
-    except DAMAGED as error:
-        raise DataError(archive, f"not a readable zip archive ({error}); get the file again") from error
+            names = sorted(name for name in opened.namelist() if not _is_hidden(Path(name).name))
+    except DAMAGED:
+        return [RawFile(archive, "")]
+    return [RawFile(archive, name) for name in names if _ends(name, suffixes)]
 
 
 def _ends(name: str, suffixes: Sequence[str]) -> bool:
-    return _unpacked_name(name).endswith(tuple(suffixes))
+    return _unpacked_name(name).lower().endswith(tuple(suffix.lower() for suffix in suffixes))
 
 
 def _unpacked_name(name: str) -> str:
-    return name.removesuffix(GZIP_SUFFIX).removesuffix(ZSTD_SUFFIX)
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in (GZIP_SUFFIX, ZSTD_SUFFIX, *NOT_READ) else name

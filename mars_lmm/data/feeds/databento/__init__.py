@@ -24,12 +24,14 @@ from mars_lmm.data.feeds.common.columns.times import DAY, zone_offsets
 from mars_lmm.data.feeds.common.files import RawFile, list_files
 from mars_lmm.data.feeds.databento import events
 from mars_lmm.data.feeds.databento.csv import REQUIRED, read_csv
-from mars_lmm.data.feeds.databento.dbn import read_dbn
-from mars_lmm.data.feeds.databento.records import PRICE_UNITS, Part, good_records, no_records
+from mars_lmm.data.feeds.databento.dbn import DbnFile, read_dbn
+from mars_lmm.data.feeds.databento.receipts import ReceiptOrder, Span
+from mars_lmm.data.feeds.databento.records import PRICE_UNITS, Part, count_records, good_records, no_records
 from mars_lmm.data.feeds.databento.symbols import SymbolTable
 from mars_lmm.data.ledger import Ledger
 
 DBN_SUFFIX, CSV_SUFFIX = ".dbn", ".csv"
+COMPANIONS = ("condition", "manifest", "metadata", "symbology")  # how names of files beside the data begin
 
 # Where a dataset's venue keeps its clock, by the first part of the dataset's name.
 NEW_YORK = ["ARCX", "BATS", "BATY", "DBEQ", "EDGA", "EDGX", "EPRL", "EQUS", "IEXG", "IFUS", "MEMX", "OCEA", "OPRA"]
@@ -65,33 +67,39 @@ class DatabentoFeed(OrderFeed):
         self._zone = _zone(self.options.zone) if self.options.zone else None
 
     def find_sources(self, paths: Sequence[Path | str]) -> list[Source]:
-        """Find DBN files and CSV files with the columns of MBO records; each is a source.
+        """Find DBN files and CSV files; each is a source, but those without any column of MBO records are foreign.
 
         Raises:
             DataError: A path does not exist, or holds no such file.
         """
         sources = []
         for path in paths:
-            files = [file for file in list_files(path, (DBN_SUFFIX, CSV_SUFFIX)) if _is_mbo(file)]
+            files = list_files(path, (DBN_SUFFIX, CSV_SUFFIX))
             if not files:
                 raise DataError(path, "no Databento files; expected .dbn, or .csv with the columns of MBO records")
-            sources += [Source((file,)) for file in files]
+            sources += map(_source, files)
         return sources
 
     def decode(self, source: Source, ledger: Ledger) -> Iterator[tuple[str, str, np.ndarray]]:
         """Read a file once; see `SortedFeed.decode`."""
         (file,) = source.files
         symbols = SymbolTable()
-        books = events.Books(ledger)
-        with _opened(file, symbols, ledger) as (dataset, parts):
-            zone = self._zone or _zone_of(dataset, file)
+        with _opened(file, symbols, ledger) as content:
+            if content is None:
+                return
+            zone = self._zone or _zone_of(content.dataset, file)
+            receipts, books = ReceiptOrder(content.span, file, ledger), events.Books(ledger)
             publisher = self.options.publisher
-            for part in parts:
+            for part in content.parts:
                 if publisher is None and len(part.row):
                     publisher = int(part.records["publisher_id"][0])
                 part = good_records(self._own(part, publisher, file, ledger), file, ledger)
+                part = receipts.keep(part)
+                count_records(part, ledger)
                 yield from _sessions(*books.read(part), symbols, zone)
-            yield from _sessions(*books.read(no_records(), last=True), symbols, zone)
+            part = receipts.keep(no_records(), last=True)
+            count_records(part, ledger)
+            yield from _sessions(*books.read(part, last=True), symbols, zone)
 
     def _own(self, part: Part, publisher: int | None, file: RawFile, ledger: Ledger) -> Part:
         """The records of one publisher."""
@@ -108,15 +116,29 @@ class DatabentoFeed(OrderFeed):
 FEED = DatabentoFeed
 
 
-def _is_mbo(file: RawFile) -> bool:
-    return not file.name.endswith(CSV_SUFFIX) or set(REQUIRED) <= set(csv_header(file))
+def _source(file: RawFile) -> Source:
+    if not _is_csv(file):
+        return Source((file,))
+    if file.name.lower().startswith(COMPANIONS):
+        return Source((file,), foreign="the vendor puts it beside the data; it holds no records")
+    try:
+        names = csv_header(file)
+    except DataError as error:
+        return Source((file,), fault=error.reason)
+    lacks = ", ".join(REQUIRED)
+    strange = names and not set(names) & set(REQUIRED)
+    return Source((file,), foreign=f"its first line names none of the columns {lacks}" if strange else "")
+
+
+def _is_csv(file: RawFile) -> bool:
+    return file.name.lower().endswith(CSV_SUFFIX)
 
 
 @contextmanager
-def _opened(file: RawFile, symbols: SymbolTable, ledger: Ledger) -> Iterator[tuple[str, Iterator[Part]]]:
-    """A file's dataset, if it tells it, and its records."""
-    if file.name.endswith(CSV_SUFFIX):
-        yield "", read_csv(file, symbols, ledger)
+def _opened(file: RawFile, symbols: SymbolTable, ledger: Ledger) -> Iterator[DbnFile | None]:
+    """A file's content; of CSV without the dataset, which it does not tell."""
+    if _is_csv(file):
+        yield DbnFile("", Span(), read_csv(file, symbols, ledger))
     else:
         with file.open() as stream:
             yield read_dbn(stream, file, symbols, ledger)

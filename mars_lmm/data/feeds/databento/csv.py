@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from mars_lmm.data.feeds.common.columns.delimited import csv_header
 from mars_lmm.data.feeds.common.columns.fields import Fields
-from mars_lmm.data.feeds.common.columns.numbers import EMPTY
+from mars_lmm.data.feeds.common.columns.numbers import EMPTY, LARGEST, LARGEST_ID
 from mars_lmm.data.feeds.common.columns.tables import read_table
 from mars_lmm.data.feeds.common.columns.times import DAY, ISO
 from mars_lmm.data.feeds.common.files import RawFile
@@ -25,7 +25,6 @@ NUMBERS = ("instrument_id", "size", "order_id", "flags", "sequence")
 REQUIRED = (*TIMES, *LETTERS, PRICE, *NUMBERS)
 OPTIONAL = PUBLISHER, SYMBOL = "publisher_id", "symbol"
 UTC = ZoneInfo("UTC")
-LARGEST = 2**62
 
 
 def read_csv(file: RawFile, symbols: SymbolTable, ledger: Ledger) -> Iterator[Part]:
@@ -57,7 +56,7 @@ def _part(fields: Fields, symbols: SymbolTable) -> Part:
     records[PRICE] = _prices(fields)
     for name in (*NUMBERS, PUBLISHER):
         if name in fields:
-            value = fields.numbers(name, 1, 0, min(LARGEST, np.iinfo(MBO[name]).max))
+            value = fields.numbers(name, 1, 0, min(LARGEST_ID, np.iinfo(MBO[name]).max))
             records[name] = np.where(fields.good, value, 0)
     if SYMBOL in fields:
         place = _places(fields, symbols)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.common.files import BLOCK, DAMAGED
-from mars_lmm.data.feeds.databento.records import MBO, Part
+from mars_lmm.data.feeds.databento.receipts import Span
+from mars_lmm.data.feeds.databento.records import LARGEST, MBO, Part
 from mars_lmm.data.feeds.databento.symbols import ALL_DAYS, SymbolTable
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.data.names import is_symbol
@@ -35,7 +36,21 @@ EPOCH = date(1970, 1, 1).toordinal()
 NOT_DBN, CUT, BAD_LENGTH = "not a DBN file", "the file is cut short", "bad record length"
 
 
-def read_dbn(stream: BinaryIO, source: Any, symbols: SymbolTable, ledger: Ledger) -> tuple[str, Iterator[Part]]:
+class DbnFile(NamedTuple):
+    """What a DBN file holds.
+
+    Attributes:
+        dataset: The dataset's name.
+        span: The times of receipt that its metadata promises.
+        parts: The MBO records; rows count records of all types.
+    """
+
+    dataset: str
+    span: Span
+    parts: Iterator[Part]
+
+
+def read_dbn(stream: BinaryIO, source: Any, symbols: SymbolTable, ledger: Ledger) -> DbnFile | None:
     """Read a DBN file part by part.
 
     Args:
@@ -45,7 +60,7 @@ def read_dbn(stream: BinaryIO, source: Any, symbols: SymbolTable, ledger: Ledger
         ledger: Takes counts and bad rows.
 
     Returns:
-        The dataset's name, and the MBO records; rows count records of all types.
+        The file; None if the ledger took it as a whole.
 
     Raises:
         DataError: The package `databento-dbn` is missing; or the file is damaged, and the ledger says that this is an
@@ -59,20 +74,21 @@ def read_dbn(stream: BinaryIO, source: Any, symbols: SymbolTable, ledger: Ledger
         encoded = prefix + (_read(stream, length) if known else b"")
     except DAMAGED as error:
         ledger.refuse(source, None, CUT, f"it cannot be unpacked ({error}); get it again")
-        return "", iter(())
+        return None
     if not known:
         ledger.refuse(source, None, NOT_DBN, f"it begins with {prefix!r}; versions 1 to 3 can be read")
-        return "", iter(())
+        return None
     try:
         metadata = dbn.Metadata.decode(encoded)
     except (dbn.DBNError, ValueError, OverflowError) as error:
         ledger.refuse(source, None, NOT_DBN, f"its metadata cannot be read ({error}); get the file again")
-        return "", iter(())
+        return None
     if metadata.schema is not None and str(metadata.schema) != "mbo":
         ledger.refuse(source, None, "another schema", f"it holds {metadata.schema}; this feed reads mbo")
-        return "", iter(())
+        return None
     _add_symbols(metadata, symbols)
-    return metadata.dataset, _parts(dbn, prefix[3], stream, source, symbols, ledger)
+    span = Span(metadata.start, LARGEST if metadata.end is None else metadata.end)
+    return DbnFile(metadata.dataset, span, _parts(dbn, prefix[3], stream, source, symbols, ledger))
 
 
 def _parts(

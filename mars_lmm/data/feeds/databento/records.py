@@ -80,6 +80,10 @@ class Part(NamedTuple):
         """The records that a mask, bool[N], keeps."""
         return self if kept.all() else Part(*(column[kept] for column in self))
 
+    def part(self, first: int, end: int | None = None) -> Part:
+        """The records [first, end)."""
+        return Part(*(column[first:end] for column in self))
+
     def then(self, other: Part) -> Part:
         """These records and those that follow them."""
         return other if len(self.row) == 0 else Part(*map(np.concatenate, zip(self, other, strict=True)))
@@ -91,12 +95,12 @@ def no_records() -> Part:
 
 
 def good_records(part: Part, source: Any, ledger: Ledger) -> Part:
-    """The records that can be understood; the others are refused, and all are counted by action.
+    """The records that can be understood; the others are refused.
 
     Args:
         part: N records.
         source: Their file.
-        ledger: Takes counts and bad rows.
+        ledger: Takes bad rows.
 
     Raises:
         DataError: A record is bad, and the ledger says that this is an error.
@@ -115,7 +119,9 @@ def good_records(part: Part, source: Any, ledger: Ledger) -> Part:
     levels = on_order & (flags & (PRICE_LEVEL | TOP_OF_BOOK) != 0)
     refuse(levels, "a price level, not an order", "flags {}: the venue shows levels; orders are needed", flags)
     order_id = records["order_id"]
-    refuse(on_order & ((order_id == 0) | (order_id > LARGEST)), "no order id", "{} names no order", order_id)
+    refuse(on_order & (order_id == 0), "no order id", "{} names no order", order_id)
+    beyond = on_order & (order_id > LARGEST)
+    refuse(beyond, "order_id is too large", "order_id is {}; 2**63 - 1 is the largest", order_id)
     refuse(counted & (price <= 0), "price not positive", "price {} (1e-9)", price)
     refuse((enters | (action == TRADE)) & (price == NO_PRICE), "no price", "action {:c} needs a price", action)
     whole = (action == CANCEL) & (size == NO_SIZE)
@@ -124,9 +130,13 @@ def good_records(part: Part, source: Any, ledger: Ledger) -> Part:
     refuse(np.maximum(event, receipt) > LARGEST, "no time", "ts_event or ts_recv is missing; ts_event is {}", event)
     ahead = (flags & BAD_RECEIPT == 0) & (event > receipt) & (event - receipt > CLOCK_ERROR)
     refuse(ahead, "a time after receipt", "ts_event {} is over a minute past ts_recv", event)
-
-    for code, count in zip(*np.unique(action[~bad], return_counts=True), strict=True):
-        ledger.counts[ACTIONS[int(code)]] += int(count)
-    ledger.counts["snapshot_records"] += int(np.count_nonzero(flags[~bad] & SNAPSHOT))
-    ledger.counts["maybe_bad_book"] += int(np.count_nonzero(flags[~bad] & MAYBE_BAD_BOOK))
     return part.where(~bad)
+
+
+def count_records(part: Part, ledger: Ledger) -> None:
+    """Count good records by action and flags."""
+    action, flags = part.records["action"], part.records["flags"]
+    for code, count in zip(*np.unique(action, return_counts=True), strict=True):
+        ledger.counts[ACTIONS[int(code)]] += int(count)
+    ledger.counts["snapshot_records"] += int(np.count_nonzero(flags & SNAPSHOT))
+    ledger.counts["maybe_bad_book"] += int(np.count_nonzero(flags & MAYBE_BAD_BOOK))

@@ -44,6 +44,7 @@ LOCATE, TIME, STOCK_OR_ID = 1, 5, 11
 HEAD = 2  # bytes of length before a message
 
 MAX_RECORDS = 1 << 19
+MAX_MADE = 2  # records, or faults, that one message makes
 MAX_FAULTS = 1 << 12
 NUM_LOCATES = 1 << 16
 
@@ -51,16 +52,16 @@ NUM_LOCATES = 1 << 16
 NEEDS_MORE, FULL, LOST = range(3)
 
 # Columns of a fault, int64[NUM_FAULT_COLUMNS].
-FAULT_ROW, FAULT_CODE, FAULT_VALUE = range(3)
-NUM_FAULT_COLUMNS = 3
-UNKNOWN_TYPE, OTHER_LENGTH, BAD_STOCK, OTHER_STOCK, UNKNOWN_LOCATE, NO_LENGTH = range(6)
+FAULT_ROW, FAULT_CODE, FAULT_VALUE, FAULT_BYTES = range(4)
+NUM_FAULT_COLUMNS = 4
+UNKNOWN_TYPE, OTHER_LENGTH, BAD_STOCK, OTHER_STOCK, UNKNOWN_LOCATE, ZEROS = range(6)
 FAULTS = {
-    UNKNOWN_TYPE: ("unknown message type", "type {!a} is none of ITCH 5.0"),
-    OTHER_LENGTH: ("wrong message length", "{} bytes are not the length of this type"),
-    BAD_STOCK: ("unreadable stock name", "of locate {}"),
-    OTHER_STOCK: ("stock differs from its locate's", "locate {} is another stock's"),
-    UNKNOWN_LOCATE: ("unknown stock", "no message before it names the stock of locate {}"),
-    NO_LENGTH: ("unknown message type", "type {!a}, without a length: what follows cannot be read"),
+    UNKNOWN_TYPE: ("unknown message type", "type {value!a} is none of ITCH 5.0; {bytes} bytes are passed over"),
+    OTHER_LENGTH: ("wrong message length", "{bytes} bytes are not the length of type {value!a}"),
+    BAD_STOCK: ("unreadable stock name", "of locate {value}"),
+    OTHER_STOCK: ("stock differs from its locate's", "locate {value} is another stock's"),
+    UNKNOWN_LOCATE: ("unknown stock", "no message before it names the stock of locate {value}"),
+    ZEROS: ("zeros between messages", "{bytes} bytes before this message hold nothing; get the file again"),
 }
 
 
@@ -68,7 +69,8 @@ class _State(NamedTuple):
     """What one call leaves to the next.
 
     Attributes:
-        cursor: int64[4]: the place in the block, the number of messages so far, of records, of faults.
+        cursor: int64[5]: the place in the block, the number of messages so far, of records, of faults, and of the
+            lengths of zero since the last message.
         counts: int64[257], messages of each type; and last those before their stock's first order.
         stocks: int64[NUM_LOCATES], the eight characters of each stock; 0 while unknown.
         active: bool[NUM_LOCATES], whether a stock has had an order.
@@ -80,7 +82,7 @@ class _State(NamedTuple):
     active: np.ndarray
 
 
-PLACE, ROW, NUM_RECORDS, NUM_FAULTS = range(4)
+PLACE, ROW, NUM_RECORDS, NUM_FAULTS, NUM_ZEROS = range(5)
 EARLY = 256  # column of `counts`
 
 
@@ -93,15 +95,16 @@ class Decoder:
         hidden_sides: Whether the sides of hidden orders that trade are told.
 
     Attributes:
-        done: Whether the end was reached, or the place where messages begin is lost.
+        done: Whether the end was reached.
     """
 
     def __init__(self, file: RawFile, ledger: Ledger, hidden_sides: bool):
         self.done = False
         self._file, self._ledger, self._hidden_sides = file, ledger, hidden_sides
         self._held = b""
+        self._lost_at, self._unread = "", 0  # the type without a length after which no message is found, and its bytes
         stocks, active = np.zeros(NUM_LOCATES, np.int64), np.zeros(NUM_LOCATES, np.bool_)
-        self._state = _State(np.zeros(4, np.int64), np.zeros(257, np.int64), stocks, active)
+        self._state = _State(np.zeros(5, np.int64), np.zeros(257, np.int64), stocks, active)
         self._records = np.empty((MAX_RECORDS, len(RECORD.names)), np.int64)
         self._locates = np.empty(MAX_RECORDS, np.uint16)
         self._faults = np.empty((MAX_FAULTS, NUM_FAULT_COLUMNS), np.int64)
@@ -115,22 +118,30 @@ class Decoder:
         Raises:
             DataError: A message is bad, and the ledger says that this is an error.
         """
-        data = np.frombuffer(self._held + block, np.uint8)
+        if self._lost_at:
+            self._unread += len(block)
+        else:
+            yield from self._decode(self._held + block)
+        self.done = not block
+        if self.done:
+            self._finish()
+
+    def _decode(self, content: bytes) -> Iterator[tuple[str, np.ndarray]]:
+        data = np.frombuffer(content, np.uint8)
         cursor = self._state.cursor
         cursor[PLACE] = 0
         reason = FULL
         while reason == FULL:
             cursor[[NUM_RECORDS, NUM_FAULTS]] = 0
             reason = _decode(data, self._hidden_sides, self._state, self._records, self._locates, self._faults)
-            for row, code, value in self._faults[: cursor[NUM_FAULTS]].tolist():
+            for row, code, value, num_bytes in self._faults[: cursor[NUM_FAULTS]].tolist():
                 what, detail = FAULTS[code]
-                shown = chr(value) if code in (UNKNOWN_TYPE, NO_LENGTH) else value
-                self._ledger.refuse(self._file, row, what, detail.format(shown))
+                shown = chr(value) if code in (UNKNOWN_TYPE, OTHER_LENGTH) else value
+                self._ledger.refuse(self._file, row, what, detail.format(value=shown, bytes=f"{num_bytes:,}"))
             yield from self._by_stock(int(cursor[NUM_RECORDS]))
         self._held = data[cursor[PLACE] :].tobytes()
-        self.done = not block or reason == LOST
-        if self.done:
-            self._finish(lost=reason == LOST)
+        if reason == LOST:
+            self._lost_at, self._unread = chr(self._held[HEAD]), len(self._held)
 
     def _by_stock(self, num_records: int) -> Iterator[tuple[str, np.ndarray]]:
         locates = self._locates[:num_records]
@@ -142,11 +153,14 @@ class Decoder:
             stock = int(self._state.stocks[locates[first]])
             yield stock.to_bytes(8, "big").decode("ascii").rstrip(), records[first:end]
 
-    def _finish(self, lost: bool) -> None:
-        # A length of zero closes a file.
-        if not lost and self._held not in (b"", bytes(HEAD)):
-            row = int(self._state.cursor[ROW]) + 1
-            self._ledger.refuse(self._file, row, "truncated", "the file ends within this message; get it again")
+    def _finish(self) -> None:
+        row = int(self._state.cursor[ROW]) + 1
+        if self._lost_at:
+            detail = f"type {self._lost_at!a}, without a length: the {self._unread:,} bytes from here on cannot be read"
+            self._ledger.refuse(self._file, row, "unknown message type", detail)
+        elif self._held not in (b"", bytes(HEAD)):  # a length of zero closes a file
+            detail = f"the file ends within this message, after {len(self._held):,} bytes; get it again"
+            self._ledger.refuse(self._file, row, "truncated", detail)
         counts = {
             f"type_{chr(kind)}": int(self._state.counts[kind]) for kind in np.flatnonzero(self._state.counts[:256])
         }
@@ -161,29 +175,37 @@ class Decoder:
 @kept_njit("market", "tokenizers", "data")
 def _decode(data, hidden_sides, state, records, locates, faults):
     """Decode whole messages from the cursor on, as many as the outputs hold; return why it stopped."""
-    place, row, num_records, num_faults = state.cursor
+    place, row, num_records, num_faults, num_zeros = state.cursor
     reason = NEEDS_MORE
     while place + HEAD < len(data):
-        if num_records + 2 > len(records) or num_faults == len(faults):
+        if num_records + MAX_MADE > len(records) or num_faults + MAX_MADE > len(faults):
             reason = FULL
             break
         at = place + HEAD
         kind = data[at]
         due = _LENGTH[kind]
         length = _number(data, place, HEAD)
-        if length == 0:  # some writers leave it out
-            length = due
+        if length == 0:
+            if kind == 0:  # the end of a file, behind which another begins
+                num_zeros += 1
+                place = at
+                continue
+            if due == 0:
+                reason = LOST
+                break
+            length = due  # some writers leave it out
         if at + length > len(data):
             break
         row += 1
-        fault, value = -1, np.int64(0)
-        if length == 0:
-            fault, value = NO_LENGTH, np.int64(kind)
-            reason = LOST
-        elif due == 0:
-            fault, value = UNKNOWN_TYPE, np.int64(kind)
+        if num_zeros > 1:
+            _put_fault(faults, num_faults, row, ZEROS, 0, HEAD * num_zeros)
+            num_faults += 1
+        num_zeros = 0
+        fault, value = -1, np.int64(kind)
+        if due == 0:
+            fault = UNKNOWN_TYPE
         elif length != due:
-            fault, value = OTHER_LENGTH, length
+            fault = OTHER_LENGTH
         else:
             locate = _number(data, at + LOCATE, 2)
             value = locate
@@ -198,18 +220,23 @@ def _decode(data, hidden_sides, state, records, locates, faults):
                 state.active[locate] |= kind in (_A, _F)
                 locates[first:num_records] = locate
         if fault >= 0:
-            faults[num_faults, FAULT_ROW] = row
-            faults[num_faults, FAULT_CODE] = fault
-            faults[num_faults, FAULT_VALUE] = value
+            _put_fault(faults, num_faults, row, fault, value, length)
             num_faults += 1
-        if reason == LOST:
-            break
         place = at + length
     state.cursor[PLACE] = place
     state.cursor[ROW] = row
     state.cursor[NUM_RECORDS] = num_records
     state.cursor[NUM_FAULTS] = num_faults
+    state.cursor[NUM_ZEROS] = num_zeros
     return reason
+
+
+@_jit
+def _put_fault(faults, n, row, code, value, num_bytes):
+    faults[n, FAULT_ROW] = row
+    faults[n, FAULT_CODE] = code
+    faults[n, FAULT_VALUE] = value
+    faults[n, FAULT_BYTES] = num_bytes
 
 
 @_jit

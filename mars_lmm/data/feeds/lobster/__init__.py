@@ -36,7 +36,7 @@ class LobsterOptions:
     """LOBSTER price units per tick; 100 is one cent."""
 
     def __post_init__(self):
-        if not isinstance(self.price_tick, int) or not 1 <= self.price_tick <= MAX_PRICE_TICK:
+        if type(self.price_tick) is not int or not 1 <= self.price_tick <= MAX_PRICE_TICK:
             raise ValueError(
                 f"price_tick={self.price_tick}: must be a whole number from 1 to {MAX_PRICE_TICK}; 100 is one cent"
             )
@@ -94,7 +94,7 @@ class LobsterFeed(Feed):
         (source,) = session.sources
         follower, building = self._reading(source, ledger)
         checker = FlowChecker(str(source.files[0]))
-        rows = 0
+        rows, first = 0, len(ledger.rejections)
         for part in read_parts(source, self.options.price_tick, ledger):
             followed = follower.follow(part)
             if ledger.on_error == SKIP:
@@ -103,7 +103,10 @@ class LobsterFeed(Feed):
             checker.check(columns, last, part.books, Fills.of(part.messages, self.options.price_tick))
             rows += len(part.books)
         if rows == 0:
-            raise DataError(str(source), "holds no good row")
+            why = [
+                f": {bad.source}, row {bad.row}: {bad.reason}: {bad.detail}" for bad in ledger.rejections[first:][:1]
+            ]
+            raise DataError(str(source), "".join(["holds no good row", *why]))
         counts = {"rows": rows, "compared": rows, **follower.counts, **checker.counts}
         return Verification(counts, follower.seconds, follower.examples + checker.notes)
 

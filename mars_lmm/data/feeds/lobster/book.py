@@ -5,7 +5,8 @@ predicted from the messages alone, with three exceptions. When a level leaves an
 prices that it newly covers are set to what the vendor shows there: volume that our book missed is `revealed`,
 volume that it should no longer have is `stale`. What an auction or a halt did to the book is no message: after
 one, the window is set to what the vendor shows. And where messages are missing, at the session's start and where bad
-rows were left out, it is set to what the vendor shows after the next message, less that message.
+rows were left out, it is set to what the vendor shows after the next message, less that message; so it is where the
+market has moved so far that other quotes than before are left out as stubs.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ class BookFollower:
             orders,
             part.messages,
             part.books,
+            part.anew,
             self._before,
             row,
             self._state,
@@ -183,8 +185,10 @@ class BookFollower:
         return notes
 
     def _make_room(self, num_orders: int, low: int, high: int) -> None:
-        if low > high:
-            low = high = ROOM
+        if low > high:  # no price asks for room
+            low = high = ROOM if self._book is None else int(self._book[t.BASE_PRICE])
+        elif self._book is not None and self._book[t.LIVE_ORDERS] == 0:
+            self._book = None  # what was empty so far may lie anywhere
         try:
             if self._book is None:
                 self._book = empty_books(1, ROOM, ROOM, max(low - ROOM // 2, 0))[0]
@@ -228,7 +232,7 @@ def _most_changes(book, num_levels):
 
 
 @kept_njit("market", "tokenizers", "data", _nrt=False)
-def _follow(book, orders, messages, books, first, row, state, skips, next_id, out):
+def _follow(book, orders, messages, books, anew, first, row, state, skips, next_id, out):
     """Follow the messages from `row` on; return the row that may lack room for its changes, or the end.
 
     `first` is int64[2, L, 2], the vendor's book before the first message of all.
@@ -240,12 +244,13 @@ def _follow(book, orders, messages, books, first, row, state, skips, next_id, ou
         if len(out.changes) - out.counters[NUM_CHANGES] < most or book[t.NUM_SLOTS] - book[t.LIVE_ORDERS] < most:
             return row
         order = orders[row]
-        if messages.row[row] != state[LAST_ROW] + 1 and state[SETS] != OPENING_LEVELS:
+        follows = messages.row[row] == state[LAST_ROW] + 1 and not anew[row]
+        if not follows and state[SETS] != OPENING_LEVELS:
             state[SETS] = RESET_LEVELS
         state[LAST_ROW] = messages.row[row]
         sets = state[SETS] != 0
         if sets:
-            _set_before(book, order, books[row], row, state[SETS], next_id, out)
+            _set_before(book, order, books[row], row, state[SETS], state[HALTED], next_id, out)
             state[SETS] = 0
 
         if kinds[row] == CROSS:
@@ -315,7 +320,7 @@ def _follow(book, orders, messages, books, first, row, state, skips, next_id, ou
             if skips:
                 state[SETS] = RESET_LEVELS
                 if applied:
-                    _put_change(order, begun, row, out)
+                    _put_change(order, begun, row, kinds[row] == COLLECT, out)
         row += 1
     return row
 
@@ -336,8 +341,11 @@ def _note_example(book, row, out):
 
 
 @_jit
-def _put_change(order, place, row, out):
-    """Put what a message did to the book among the changes, before those that came after it."""
+def _put_change(order, place, row, rests, out):
+    """Put what a message did to the book among the changes, before those that came after it.
+
+    `rests`: its order came to rest though it crosses.
+    """
     for later in range(out.counters[NUM_CHANGES], place, -1):
         for column in range(NUM_CHANGE_COLUMNS):
             out.changes[later, column] = out.changes[later - 1, column]
@@ -345,7 +353,7 @@ def _put_change(order, place, row, out):
     for column in range(t.NUM_ORDER_COLUMNS):
         change[column] = order[column]
     change[CHANGE_ROW] = row
-    change[CHANGE_FLAGS] = ANONYMOUS
+    change[CHANGE_FLAGS] = ANONYMOUS | AUCTION if rests else ANONYMOUS
     out.counters[NUM_CHANGES] += 1
 
 
@@ -386,11 +394,11 @@ def _set_window(book, after, row, cause, next_id, out):
 
 
 @_jit
-def _set_before(book, order, after, row, cause, next_id, out):
+def _set_before(book, order, after, row, cause, halted, next_id, out):
     """Set all that the window covers to what the vendor shows after a message, less that message."""
     side, price = order[t.SIDE], order[t.PRICE]
     added = order[t.SIZE] if order[t.KIND] == t.LIMIT else -order[t.SIZE]
-    own = price if added != 0 and not _crosses(side, price, after[1 - side, 0, 0]) else t.NO_PRICE
+    own = price if added != 0 and (halted or not _crosses(side, price, after[1 - side, 0, 0])) else t.NO_PRICE
     for each in range(2):
         _remove_levels(
             book, each, t.NO_PRICE, after[each], own if each == side else t.NO_PRICE, row, cause, next_id, out
@@ -444,4 +452,9 @@ def _set_level(book, side, price, size, row, cause, next_id, out):
     change[CHANGE_ROW] = row
     change[CHANGE_FLAGS] = ANONYMOUS | AUCTION if cause == AUCTION_LEVELS else ANONYMOUS
     out.counters[NUM_CHANGES] += 1
-    apply_order(book, change[: t.NUM_ORDER_COLUMNS], out.report, out.trades)
+    if revealed and _crosses(side, price, _best(book, 1 - side)):
+        # A halt or an auction let it rest there, out of view.
+        change[CHANGE_FLAGS] |= AUCTION
+        rest_order(book, change[: t.NUM_ORDER_COLUMNS], out.report, out.trades)
+    else:
+        apply_order(book, change[: t.NUM_ORDER_COLUMNS], out.report, out.trades)

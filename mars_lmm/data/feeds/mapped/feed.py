@@ -23,12 +23,13 @@ from mars_lmm.data.feeds.common.columns.by_session import by_session
 from mars_lmm.data.feeds.common.columns.dates import NO_DAY, day_number, iso_date
 from mars_lmm.data.feeds.common.columns.delimited import CsvForm
 from mars_lmm.data.feeds.common.columns.fields import Fields
-from mars_lmm.data.feeds.common.columns.numbers import WHOLE
+from mars_lmm.data.feeds.common.columns.numbers import LARGEST_ID, WHOLE
 from mars_lmm.data.feeds.common.columns.parquet import PARQUET
 from mars_lmm.data.feeds.common.columns.tables import CSV, read_table
 from mars_lmm.data.feeds.common.columns.text import MAX_SHOWN
 from mars_lmm.data.feeds.common.files import RawFile, list_files
-from mars_lmm.data.feeds.mapped.mapping import IGNORE, MESSAGES, SORTED_BY, load_mapping
+from mars_lmm.data.feeds.common.value_types import check_types
+from mars_lmm.data.feeds.mapped.mapping import IGNORE, MESSAGES, SORTED_BY, load_mapping, plain_values
 from mars_lmm.data.feeds.mapped.order_log import ORDER, OrderLog
 from mars_lmm.data.flow import Columns, Session
 from mars_lmm.data.ledger import Ledger
@@ -38,6 +39,7 @@ from mars_lmm.market.quantities import decimal
 
 SUFFIXES = (CSV, ".txt", PARQUET)
 TICK_DECIMALS = 4  # decimals of a tick that prices may have: those of hidden executions lie between ticks
+MAX_DECIMALS = 18  # of a price unit
 BOOKLESS = (m.CROSS, m.HALT, m.CLEAR)  # messages whose price and size mean nothing to the book
 
 
@@ -46,7 +48,7 @@ class MappedOptions(OrderFeedOptions):
     """What reading a table must be told."""
 
     mapping: Any = field(default=None)
-    """What the columns mean: the path of a YAML file, or what it would hold; see `FileMapping`."""
+    """What the columns mean: a YAML file, the name of one in conf/mapping, or what it would hold; see `FileMapping`."""
 
 
 class MappedFeed(OrderFeed):
@@ -58,22 +60,31 @@ class MappedFeed(OrderFeed):
         options = options or {}
         if not options.get("mapping"):
             raise ValueError("mapping: say what the columns mean, in a YAML file or here")
+        check_types(MappedOptions, options)
         self.mapping = load_mapping(options["mapping"])
         tick = decimal("tick", options.get("tick", MappedOptions.tick)).normalize()
-        self.price_units = 10 ** (max(-tick.as_tuple().exponent, 0) + TICK_DECIMALS)
+        decimals = max(-tick.as_tuple().exponent, 0) + TICK_DECIMALS
+        if decimals > MAX_DECIMALS:
+            raise ValueError(f"tick={options['tick']}: must be at least {10.0 ** (TICK_DECIMALS - MAX_DECIMALS)}")
+        self.price_units = 10**decimals
         self._submitted = self.mapping.view != MESSAGES
         if self._submitted:
             self.record = ORDER
         super().__init__(options)
 
+    def recipe(self) -> dict[str, Any]:
+        """See `Feed.recipe`; the mapping is what it says, not the file that it stands in."""
+        told = super().recipe()
+        return told | {"options": told["options"] | {"mapping": plain_values(self.mapping)}}
+
     def find_sources(self, paths: Sequence[Path | str]) -> list[Source]:
-        """Find tables; each is a source."""
+        """Find tables; each is a source, with the symbol and the date that its path tells."""
         files = list(dict.fromkeys(file for path in paths for file in list_files(path, SUFFIXES)))
         if not files:
             raise DataError(
                 ", ".join(map(str, paths)), f"no table; names of files end in {', '.join(SUFFIXES)}, or .gz"
             )
-        return [Source((file,)) for file in files]
+        return [Source((file,), **(self._told_by_path(file) or {})) for file in files]
 
     def describe(self, session: FeedSession) -> Session:
         """The session as the order flow names it."""
@@ -105,8 +116,14 @@ class MappedFeed(OrderFeed):
     def decode(self, source: Source, ledger: Ledger) -> Iterator[tuple[str, str, np.ndarray]]:
         """Read a table once; see `SortedFeed.decode`."""
         (file,) = source.files
-        told = self._told_by_path(file, ledger)
-        if told is None:
+        if self._told_by_path(file) is None:
+            ledger.refuse(file, None, "path does not fit the pattern", self.mapping.path_pattern)
+            return
+        told = self.mapping.date or source.date
+        if told and day_number(told) == NO_DAY:
+            ledger.refuse(
+                file, None, "not a date", f"the path tells the date {told!r}; it must be YYYY-MM-DD or YYYYMMDD"
+            )
             return
         form = CsvForm(self.mapping.delimiter, self.mapping.names)
         latest = np.iinfo(np.int64).min
@@ -118,21 +135,17 @@ class MappedFeed(OrderFeed):
             fields, kind = fields.keep(kept), kind[kept]
             records, day = self._records(fields, kind)
             latest = self._check_sorted(fields, latest)
-            day = self._days(fields, day, told["date"])
-            symbol, names = self._symbols(fields, told["symbol"])
+            day = self._days(fields, day, told)
+            symbol, names = self._symbols(fields, self.mapping.symbol or source.symbol)
             for number, of_day, part in by_session(symbol[fields.good], day[fields.good], records[fields.good]):
                 yield names[number], iso_date(of_day), part
 
-    def _told_by_path(self, file: RawFile, ledger: Ledger) -> dict[str, str | None] | None:
-        """The symbol and date of a whole file, as far as they are known; None if its path does not fit."""
-        told = {"symbol": self.mapping.symbol, "date": self.mapping.date}
+    def _told_by_path(self, file: RawFile) -> dict[str, str] | None:
+        """The symbol and date of a whole file, as far as its path tells them; None if it does not fit the pattern."""
         if self.mapping.path_pattern is None:
-            return told
+            return {}
         found = re.search(self.mapping.path_pattern, str(file))
-        if found is None:
-            ledger.refuse(file, None, "path does not fit the pattern", self.mapping.path_pattern)
-            return None
-        return {key: value or found.groupdict().get(key) for key, value in told.items()}
+        return None if found is None else {key: found.groupdict().get(key) or "" for key in ("symbol", "date")}
 
     def _records(self, fields: Fields, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows as records, and the days since 1970 that their times tell."""
@@ -140,7 +153,7 @@ class MappedFeed(OrderFeed):
         records = np.zeros(len(kind), self.record)
         records["kind"], records["row"] = kind, fields.rows
         records["side"] = fields.codes("side", mapping.side_codes)
-        records["order_id"] = fields.units("order_id").value
+        records["order_id"] = fields.units("order_id", largest=LARGEST_ID).value
         per_price = Fraction(decimal("price_unit", mapping.price_unit)) * self.price_units
         # A float is a multiple of the tick if it is so within a millionth of it.
         price = fields.units("price", per_price, self.price_tick / 10**6).value
@@ -172,19 +185,19 @@ class MappedFeed(OrderFeed):
         fields.refuse((state == WHOLE) & (value < before[:-1]), "row out of order", detail, value)
         return int(before[-1])
 
-    def _days(self, fields: Fields, day: np.ndarray, told: str | None) -> np.ndarray:
+    def _days(self, fields: Fields, day: np.ndarray, told: str) -> np.ndarray:
         """Days since 1970: the date column's, else those of the whole file, else of the times."""
         if "date" in fields:
             return fields.dates("date")
         if told:
             day = np.full(len(fields), day_number(told))
-        fields.refuse(day == NO_DAY, "no date", "row {}: neither a column nor the path or the time tells the date")
+        fields.refuse(day == NO_DAY, "no date", "neither a column nor the path or the time tells it")
         return day
 
-    def _symbols(self, fields: Fields, told: str | None) -> tuple[np.ndarray, list[str]]:
+    def _symbols(self, fields: Fields, told: str) -> tuple[np.ndarray, list[str]]:
         """Each row's number of its symbol, and the symbols."""
         if "symbol" not in fields:
-            codes, words = np.zeros(len(fields), np.int64), [told or ""]
+            codes, words = np.zeros(len(fields), np.int64), [told]
         else:
             codes, words = fields.words("symbol")
         bad = np.array([not is_symbol(word) for word in words] + [False])[codes]

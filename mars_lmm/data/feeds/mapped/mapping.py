@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,16 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.common.by_order import messages as m
 from mars_lmm.data.feeds.common.columns.dates import NO_DAY, day_number
 from mars_lmm.data.feeds.common.columns.times import CLOCK, FORMATS, ISO
+from mars_lmm.data.feeds.common.value_types import check_types
 from mars_lmm.market import types as t
 from mars_lmm.market.quantities import decimal
+from mars_lmm.paths import CONF
 
+PACKAGED = {file.stem: file for file in sorted(Path(CONF, "mapping").glob("*.yaml"))}
 MESSAGES, ORDERS = "messages", "orders"
 SORTED_BY = "sorted_by"
 IGNORE = -2
+NUMBERS = {"price_unit", "size_unit"}  # which need no quotes
 KINDS = {
     MESSAGES: {
         "new": m.NEW,
@@ -125,11 +129,11 @@ class FileMapping:
             for value, word in getattr(self, key).items():
                 if word not in words:
                     raise ValueError(f"{key}.{value}={word!r}: choose {', '.join(words)}")
-        for key in ("price_unit", "size_unit"):
+        for key in sorted(NUMBERS):
             if not 0 < decimal(key, getattr(self, key)) <= 10**9:
                 raise ValueError(f"{key}={getattr(self, key)}: must be positive, and at most a billion")
-        if len(self.delimiter.encode()) != 1:
-            raise ValueError(f"delimiter={self.delimiter!r}: must be one character")
+        if len(self.delimiter.encode()) != 1 or self.delimiter in '"\n\r':
+            raise ValueError(f"delimiter={self.delimiter!r}: must be one character, and no quote or line end")
         if self.columns.owner and self.view != ORDERS:
             raise ValueError("columns.owner: messages about resting orders have no owner; view=orders has")
         self._check_session()
@@ -169,23 +173,38 @@ class FileMapping:
         return 1 / Fraction(decimal("size_unit", self.size_unit))
 
 
+def plain_values(mapping: FileMapping) -> dict[str, Any]:
+    """What a YAML file of a mapping would hold, without what it leaves open."""
+    return _told(asdict(mapping))
+
+
+def _told(values: dict[str, Any]) -> dict[str, Any]:
+    values = {key: _told(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in values.items() if value not in (None, [])}
+
+
 def load_mapping(mapping: str | Path | Mapping[str, Any]) -> FileMapping:
     """Read and check a mapping.
 
     Args:
-        mapping: A YAML file, or what one would hold.
+        mapping: A YAML file, the name of one in `conf/mapping`, the text of one in braces, or what it would hold.
 
     Raises:
         DataError: The file cannot be read, a key is unknown or missing, or a value is not what it must be.
     """
-    source = mapping if isinstance(mapping, str | Path) else "mapping"
+    text = str(mapping) if isinstance(mapping, str | Path) else ""
+    source = "mapping" if not text or text.startswith("{") else Path(PACKAGED.get(text, text))
     try:
-        values = OmegaConf.load(source) if source is mapping else OmegaConf.create(dict(mapping))
+        values = OmegaConf.load(source) if isinstance(source, Path) else OmegaConf.create(text or dict(mapping))
         if not OmegaConf.is_dict(values):
             raise ValueError("a mapping holds keys and values")
         values = OmegaConf.to_container(values)
         for key in ("kinds", "sides"):
             values[key] = _by_text(key, values.get(key))
+        for key in NUMBERS & values.keys():
+            if type(values[key]) in (int, float):
+                values[key] = str(values[key])
+        check_types(FileMapping, values)
         schema = OmegaConf.structured(FileMapping)
         for key, value in values.items():
             OmegaConf.update(schema, str(key), value)
@@ -193,6 +212,8 @@ def load_mapping(mapping: str | Path | Mapping[str, Any]) -> FileMapping:
     except OmegaConfBaseException as error:
         # The first line says what is wrong; the rest is about OmegaConf's classes.
         raise DataError(source, f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    except FileNotFoundError as error:
+        raise DataError(source, f"no such file, nor a mapping of that name; there are {', '.join(PACKAGED)}") from error
     except (ValueError, TypeError, OSError, YAMLError) as error:
         raise DataError(source, str(error)) from error
 

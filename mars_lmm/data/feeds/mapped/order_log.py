@@ -22,8 +22,15 @@ from mars_lmm.market.repack import with_room
 # An order as it lies in a spool: `RECORD`, the kind being one of `mars_lmm.market.types`, and who sent it.
 ORDER = np.dtype([*RECORD.descr, ("owner", "<i8")])
 
-# Exchanges, too, reject orders for these reasons; other reasons mean that the log does not fit our matching.
+# Exchanges, too, reject orders for these reasons, and cancels that come too late; other reasons mean that the log does
+# not fit our matching.
 ORDINARY = (t.ACCEPTED, t.NO_LIQUIDITY, t.UNFILLABLE, t.WOULD_TRADE)
+ADVICE = {
+    t.BAD_SIZE: "sizes are positive",
+    t.DUPLICATE_ID: "an order of this id is still live; each needs an id of its own",
+    t.UNKNOWN_ID: "no row before it sends an order of this id; is the log whole?",
+    t.NOT_OWNER: "the order that it names is another owner's",
+}
 FIRST_ROOM = 1024  # orders of a book that will grow
 
 _execute, _find = MATCHING.execute, MATCHING.find
@@ -51,6 +58,7 @@ class OrderLog:
         self._book: np.ndarray | None = None
         self._middle = 0
         self._last_time = 0
+        self._announced = _Announced()
 
     def columns(self, ledger: Ledger) -> Iterator[Columns]:
         """Yield the orders that our book accepts as columns of the order flow.
@@ -67,12 +75,12 @@ class OrderLog:
             columns = self._columns(records)
             orders = order_rows(columns)
             outcome, ours = self._execute(orders)
-            wrong = ~np.isin(outcome, ORDINARY)
-            names = np.array(t.OUTCOMES)[outcome]
-            for name in np.unique(names[wrong]).tolist():
-                self._refuse(
-                    ledger, source, records, names == name, f"our book rejects the order ({name})", "{}", ours.tolist()
-                )
+            late = self._announced.before(orders, outcome == t.UNKNOWN_ID)
+            wrong = ~np.isin(outcome, ORDINARY) & ~late
+            words = _InWords(orders, outcome)
+            for number in np.unique(outcome[wrong]).tolist():
+                reason = f"our book rejects the order ({t.OUTCOMES[number]})"
+                self._refuse(ledger, source, records, wrong & (outcome == number), reason, "{}", words)
             self.counts["rejected_orders"] += int(np.count_nonzero((outcome != t.ACCEPTED) & ~wrong))
             kept = outcome == t.ACCEPTED
             for column, name in enumerate(("kind", "side", "price", "size")):
@@ -134,6 +142,58 @@ class OrderLog:
         _run(self._book, ours, outcome)
         self.seconds += time.perf_counter() - started
         return outcome, ours
+
+
+class _Announced:
+    """The ids of all orders that a log has sent so far: eight bytes each."""
+
+    def __init__(self):
+        self._ids: list[np.ndarray] = []  # each sorted
+
+    def before(self, orders: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """Which of some rows name an order that a row before them sent.
+
+        Args:
+            orders: The log's next orders, int64[N, NUM_ORDER_COLUMNS].
+            asked: bool[N], the rows.
+
+        Returns:
+            bool[N].
+        """
+        ids, rows = orders[:, t.ORDER_ID], np.flatnonzero(asked)
+        sent = np.flatnonzero(~np.isin(orders[:, t.KIND], BY_ID))
+        new, first = np.unique(ids[sent], return_index=True)
+        place, known = _look_up(new, ids[rows])
+        known[known] = sent[first][place[known]] < rows[known]
+        for earlier in self._ids:
+            known |= _look_up(earlier, ids[rows])[1]
+        self._ids.append(new)
+        told = np.zeros(len(ids), bool)
+        told[rows] = known
+        return told
+
+
+def _look_up(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where some ids stand among sorted ones, int64[N]; and whether they do, bool[N]."""
+    place = np.searchsorted(ids, wanted)
+    return place, np.append(ids, 0)[place] == wanted
+
+
+class _InWords:
+    """Orders that our book rejects, as messages show them."""
+
+    def __init__(self, orders: np.ndarray, outcome: np.ndarray):
+        self._orders, self._outcome = orders, outcome
+
+    def __getitem__(self, i: int) -> str:
+        kind, side, price, size, order_id, _ = self._orders[i].tolist()
+        words = [t.KINDS[kind]]
+        if kind not in BY_ID:
+            words.append("buy" if side == t.BUY else "sell")
+        if kind != t.CANCEL:
+            words.append(f"of {size}" + f" at {price} ticks" * (kind in PRICED))
+        advice = ADVICE.get(int(self._outcome[i]), "the log does not fit our matching")
+        return f"{' '.join(words)}, id {order_id}: {advice}"
 
 
 @kept_njit("market", "data")

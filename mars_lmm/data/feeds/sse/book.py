@@ -26,13 +26,13 @@ class Rebuilt(NamedTuple):
         books: int64[M, 2, DEPTH, 2], the best levels after each message, [side][level][price in ticks, size];
             (NO_PRICE, 0) for a missing level.
         fits: bool[M], false for messages that contradict the book before them.
-        unknown_ids: How many orders the messages name that are not in the book and should be.
+        counts: `unknown_ids` (orders that the messages name, and that are not in the book and should be).
     """
 
     messages: Messages
     books: np.ndarray
     fits: np.ndarray
-    unknown_ids: int
+    counts: dict[str, int]
 
 
 def rebuild(messages: Messages) -> Rebuilt:
@@ -43,7 +43,8 @@ def rebuild(messages: Messages) -> Rebuilt:
     ranked = numbered.messages
     unknown_ids = _rebuild(ranked, numbered.buy, numbered.sell, open_id_book(numbered), books, fits)
     books[..., 0] = numbered.in_ticks(books[..., 0])
-    return Rebuilt(messages._replace(price=numbered.in_ticks(ranked.price)), books, fits, unknown_ids)
+    messages = messages._replace(price=numbered.in_ticks(ranked.price))
+    return Rebuilt(messages, books, fits, {"unknown_ids": unknown_ids})
 
 
 @kept_njit("market", "data")

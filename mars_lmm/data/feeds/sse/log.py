@@ -19,7 +19,7 @@ from mars_lmm.data.feeds.common.columns.fields import Fields
 from mars_lmm.data.feeds.common.columns.tables import refusing
 from mars_lmm.data.feeds.common.columns.text import Text
 from mars_lmm.data.feeds.common.files import RawFile
-from mars_lmm.data.feeds.common.level2.messages import MAX_ID, MAX_TICKS, TRADE
+from mars_lmm.data.feeds.common.level2.messages import DELETE, MAX_ID, MAX_TICKS, TRADE, UNTOLD
 from mars_lmm.data.feeds.common.level2.records import listed, named_sessions, to_records
 from mars_lmm.data.feeds.sse.snapshots import NUM_FIGURES, SNAPSHOT
 from mars_lmm.data.feeds.sse.tables import AGGRESSORS, MARKET, ORDER_TYPES, SIDES
@@ -70,11 +70,14 @@ def read(file: RawFile, date: str, ledger: Ledger) -> Iterator[tuple[str, str, n
 def _orders(fields: Fields) -> np.ndarray:
     side = fields.codes("Side", SIDES)
     order = fields.numbers("OrderNo", 1, 1, MAX_ID)
+    kind = fields.codes("OrdType", ORDER_TYPES)
+    price = fields.numbers("Price", PER_PRICE, 0, MAX_TICKS, empty=0)
+    fields.refuse((price == 0) & (kind != DELETE), "Price out of range", "Price is {}", price)
     return _messages(
         fields,
-        kind=fields.codes("OrdType", ORDER_TYPES),
+        kind=kind,
         side=side,
-        price=fields.numbers("Price", PER_PRICE, 1, MAX_TICKS),
+        price=np.where(price == 0, UNTOLD, price),
         size=fields.numbers("OrderQty", PER_SIZE, 1, t.MAX_SIZE),
         buy_id=np.where(side == t.BUY, order, 0),
         sell_id=np.where(side == t.BUY, 0, order),
@@ -124,6 +127,8 @@ def _split(file: RawFile, first_row: int, block: bytes, ledger: Ledger) -> Itera
     types = np.minimum(first + 1, max(len(equals) - 1, 0))
     starts = equals[types] + 1 if len(equals) else np.zeros(len(ends), np.int64)
     lines = Fields(file, ledger, np.arange(first_row, first_row + len(ends)), {"MsgType": _values(text, starts)})
+    begins = np.append(0, ends[:-1] + 1)
+    lines.good &= (text[begins] != ord("\n")) & ((text[begins] != ord("\r")) | (ends - begins > 1))  # blank lines
     lines.refuse(counts < 2, "not a line of this log", "it has {} fields", counts)
     kinds = lines.codes("MsgType", {str(kind): kind for kind in FIELDS})
     for kind, names in FIELDS.items():

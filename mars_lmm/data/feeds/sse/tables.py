@@ -12,13 +12,23 @@ import numpy as np
 
 from mars_lmm.data.feeds.common.columns.fields import Fields
 from mars_lmm.data.feeds.common.level2.layouts import Layout
-from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, MAX_ID, MAX_TICKS, PER_YUAN, TRADE, UNTOLD
+from mars_lmm.data.feeds.common.level2.messages import (
+    ADD,
+    DELETE,
+    MAX_ID,
+    MAX_TICKS,
+    PER_YUAN,
+    SUSPENSION,
+    TRADE,
+    UNTOLD,
+)
 from mars_lmm.data.feeds.common.level2.records import Market
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market import types as t
 
 BOARDS = {600: "sse_main", 601: "sse_main", 603: "sse_main", 605: "sse_main", 688: "sse_star", 689: "sse_star"}
 STATUS = 3  # of the product: a kind of message that is about no order
+SUSPENDED = "SUSP"  # a status; it stands where other messages have the side
 
 KEY = {
     "symbol": ("SecurityID", "SecurityCode", "Code"),
@@ -92,6 +102,10 @@ def messages(fields: Fields, layout: Layout, ledger: Ledger) -> Iterator[tuple[F
         own = fields.keep(types == TRADE)
         yield own, _trade(own)
         ledger.counts["statuses"] += int(np.count_nonzero(types == STATUS))
+        own = fields.keep(types == STATUS)
+        numbers, words = own.words("side")
+        own = own.keep(np.isin(numbers, [i for i, word in enumerate(words) if word == SUSPENDED]))
+        yield own, _suspension(own)
 
 
 def _order(fields: Fields, kind: int) -> dict[str, np.ndarray]:
@@ -101,13 +115,14 @@ def _order(fields: Fields, kind: int) -> dict[str, np.ndarray]:
     if "order" in fields:
         order = fields.numbers("order", 1, 1, MAX_ID)
     else:
-        buyer, seller = (fields.numbers(name, 1, 0, MAX_ID) for name in ("buyer", "seller"))
+        buyer, seller = (fields.numbers(name, 1, 0, MAX_ID, 0) for name in ("buyer", "seller"))
         order = np.where(buys, buyer, seller)
         fields.refuse(order == 0, "order without a number", "the number of its side is {}", order)
+    least, empty = (0, 0) if kind == DELETE else (1, None)
     columns = {
         "kind": np.full(len(fields), kind),
         "side": side,
-        "price": fields.numbers("price", PER_YUAN, 0 if kind == DELETE else 1, MAX_TICKS),
+        "price": fields.numbers("price", PER_YUAN, least, MAX_TICKS, empty),
         "size": fields.numbers("size", 1, 1, t.MAX_SIZE),
         "buy_id": np.where(buys, order, 0),
         "sell_id": np.where(buys, 0, order),
@@ -131,4 +146,15 @@ def _trade(fields: Fields) -> dict[str, np.ndarray]:
     }
 
 
-MARKET = Market(".SH", BOARDS, (ORDERS, MERGED, TRADES), messages)
+def _suspension(fields: Fields) -> dict[str, np.ndarray]:
+    """The columns of suspensions. Only their time matters: not all vendors give them a place in the sequence."""
+    nothing = np.zeros(len(fields), np.int64)
+    return {
+        "kind": np.full(len(fields), SUSPENSION),
+        "side": np.full(len(fields), t.NO_SIDE),
+        "price": np.full(len(fields), UNTOLD),
+        **dict.fromkeys(("size", "buy_id", "sell_id", "sequence"), nothing),
+    }
+
+
+MARKET = Market(("SH", "XSHG"), BOARDS, (ORDERS, MERGED, TRADES), messages)

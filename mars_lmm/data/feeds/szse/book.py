@@ -12,7 +12,7 @@ apart, so each becomes one that does the same in our own exchange:
 |---|---|
 | trades, and nothing is left | `MARKET` |
 | trades and a cancel; the other side is empty | `MARKET` |
-| trades at one price and a cancel; the other side is not empty | `OPPOSITE_BEST`, and a cancel of its remainder |
+| trades at one price and a cancel, later or with the other side not empty | `OPPOSITE_BEST`, and a cancel of the rest |
 | trades at several prices and a cancel; the other side is not empty | `BEST_FIVE` |
 | trades at one price, and the remainder rests | `OPPOSITE_BEST` |
 | trades at several prices, and the remainder rests | `LIMIT` at the last of them: no kind of Shenzhen's does so |
@@ -128,10 +128,12 @@ def _rebuild(messages, buy, sell, phase, mode, book, place, books, fits, kind, l
         elif message == DELETE:
             if aside != NOBODY and order == _order_of(messages, buy, sell, aside):
                 fits[i] = size == left
+                emptied = book.levels[1 - side, 0, 0] == t.NO_PRICE
+                at_once = messages.time[i] == messages.time[aside]
                 if fits[i]:
                     if first_price == UNTOLD:
                         counters[VOID_ORDERS] += 1
-                    elif book.levels[1 - side, 0, 0] == t.NO_PRICE:
+                    elif emptied and (at_once or first_price != last_price):
                         kind[aside], last[aside] = t.MARKET, i
                     elif first_price != last_price:
                         kind[aside], last[aside] = t.BEST_FIVE, i

@@ -1,27 +1,21 @@
 """The Shenzhen level-2 feed ("szse"): every order and trade of a stock-day, orders as they were sent.
 
 One concern a file: `tables` reads the layouts, `book` rebuilds the book and tells the kinds of market orders apart,
-`flow` lists what participants sent, and `common.level2.exchange_check` sends that to our own exchange.
+`flow` lists what participants sent, and `common.level2` sends that to our own exchange.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-
 import numpy as np
 
-from mars_lmm.data.feeds import FeedSession, Verification
-from mars_lmm.data.feeds.common.level2.exchange_check import MAX_NOTES, check_flow
-from mars_lmm.data.feeds.common.level2.feed import Level2Feed, no_verification
-from mars_lmm.data.feeds.common.level2.messages import DELETE, TRADE, Messages
-from mars_lmm.data.feeds.common.level2.records import merge, refuse_misfits
+from mars_lmm.data.feeds import FeedSession
+from mars_lmm.data.feeds.common.level2.feed import Level2Feed
+from mars_lmm.data.feeds.common.level2.messages import DELETE, TRADE, Messages, Sent
+from mars_lmm.data.feeds.common.level2.records import read_all
 from mars_lmm.data.feeds.szse import tables
-from mars_lmm.data.feeds.szse.book import rebuild
+from mars_lmm.data.feeds.szse.book import Rebuilt, rebuild
 from mars_lmm.data.feeds.szse.flow import sent_orders
-from mars_lmm.data.flow import Columns
-from mars_lmm.data.ledger import Ledger
-from mars_lmm.data.market import session_rules
+from mars_lmm.data.flow import Session
 from mars_lmm.market import types as t
 
 
@@ -35,80 +29,39 @@ class SzseFeed(Level2Feed):
     market = tables.MARKET
     halves = (tables.ORDERS, tables.TRADES)
     expected = "Shenzhen level-2 files; expected CSV files of orders and of trades"
+    sister = "sse"
     rebuilt_takers = False
 
-    def order_flow(self, session: FeedSession, ledger: Ledger) -> Iterator[Columns]:
-        """As `Feed.order_flow`. The flow has no trades: they follow from the orders, those of auctions too."""
-        messages = self._read(session, ledger)
-        if messages is None:
-            return
-        schedule = session_rules(self.rules(session)).day().schedule
-        rebuilt = rebuild(messages, schedule)
-        refuse_misfits(session, rebuilt.messages, rebuilt.fits, ledger)
-        sent = sent_orders(rebuilt)
-        ledger.counts.update(sent.counts)
-        yield from sent.parts(schedule)
+    def describe(self, session: FeedSession) -> Session:
+        """As `Feed.describe`.
 
-    def verify(self, session: FeedSession, ledger: Ledger) -> Verification:
-        """Compare the book after every order, and all trades, with our own exchange's.
-
-        The opening auction's price stands in for the previous close, which the feed does not tell: where several
-        prices tie, any of them passes.
-
-        Args:
-            session: The session.
-            ledger: Takes bad rows.
-
-        Returns:
-            `rows` (messages), `compared` (orders after which the books are compared), `mismatches` (messages that do
-            not fit the book), `void_orders`, `market_limits` and `unknown_ids` (see `book.Rebuilt`), and the counts
-            of `exchange_check.Check`.
-
-        Raises:
-            DataError: The files are damaged.
+        The feed does not tell the previous close, which settles the opening auction where several prices would do. The
+        price of the day's first trade stands in for it: where the auction traded, that is the one it chose.
         """
-        messages = self._read(session, ledger)
-        if messages is None:
-            return no_verification()
-        self._compare(session, messages.keep(np.arange(len(messages.time)) < 1))  # compiles
-        started = time.perf_counter()
-        counts, notes = self._compare(session, messages)
-        return Verification(counts, time.perf_counter() - started, notes)
+        described = super().describe(session)
+        records, _ = read_all(session)
+        trades = records[records["kind"] == TRADE]
+        if len(trades):
+            described.reference_price = int(trades["price"][np.argmin(trades["sequence"])])
+        return described
 
-    def _read(self, session: FeedSession, ledger: Ledger) -> Messages | None:
-        """The session's messages, counted; None if there are none, or half of them is missing."""
-        messages = merge(session, ledger)
+    def count(self, messages: Messages) -> dict[str, int]:
+        """As `Level2Feed.count`."""
         kind, side = messages.kind, messages.side
-        ledger.counts.update(
-            {
-                "messages": len(kind),
-                "orders": int(np.count_nonzero((kind != TRADE) & (kind != DELETE))),
-                "trades": int(np.count_nonzero(kind == TRADE)),
-                # Those whose later order buys; in auctions that means nothing.
-                "buyers_last": int(np.count_nonzero((kind == TRADE) & (side == t.BUY))),
-                "sellers_last": int(np.count_nonzero((kind == TRADE) & (side == t.SELL))),
-                "buy_cancels": int(np.count_nonzero((kind == DELETE) & (side == t.BUY))),
-                "sell_cancels": int(np.count_nonzero((kind == DELETE) & (side == t.SELL))),
-            }
-        )
-        return messages if self.is_whole(session, ledger) and len(kind) else None
-
-    def _compare(self, session: FeedSession, messages: Messages) -> tuple[dict[str, int], list[str]]:
-        name = self.rules(session)
-        rebuilt = rebuild(messages, session_rules(name).day().schedule)
-        fits, fitting = rebuilt.fits, rebuilt.messages.keep(rebuilt.fits)
-        sent = sent_orders(rebuilt)
-        sent = sent._replace(last=(np.cumsum(fits) - 1)[sent.last])
-        auction = np.flatnonzero((fitting.kind == TRADE) & (fitting.side == t.NO_SIDE))
-        opening = int(fitting.price[auction[0]]) if len(auction) else None
-        check = check_flow(str(session), session_rules(name).day(opening), fitting, rebuilt.books[fits], sent)
-        misfits = np.flatnonzero(~fits)
-        counts = {
-            "rows": len(messages.time),
-            "compared": len(sent.times),
-            "mismatches": len(misfits),
-            **rebuilt.counts,
-            **check.counts,
+        return {
+            "orders": int(np.count_nonzero((kind != TRADE) & (kind != DELETE))),
+            "trades": int(np.count_nonzero(kind == TRADE)),
+            # Those whose later order buys; in auctions that means nothing.
+            "buyers_last": int(np.count_nonzero((kind == TRADE) & (side == t.BUY))),
+            "sellers_last": int(np.count_nonzero((kind == TRADE) & (side == t.SELL))),
+            "buy_cancels": int(np.count_nonzero((kind == DELETE) & (side == t.BUY))),
+            "sell_cancels": int(np.count_nonzero((kind == DELETE) & (side == t.SELL))),
         }
-        notes = [f"{session}: {rebuilt.messages.describe(i)}" for i in misfits[:MAX_NOTES].tolist()]
-        return counts, notes + check.notes
+
+    def rebuild(self, messages: Messages, schedule: np.ndarray) -> Rebuilt:
+        """As `Level2Feed.rebuild`."""
+        return rebuild(messages, schedule)
+
+    def sent_orders(self, rebuilt: Rebuilt) -> Sent:
+        """As `Level2Feed.sent_orders`."""
+        return sent_orders(rebuilt)

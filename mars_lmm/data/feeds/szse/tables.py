@@ -27,7 +27,7 @@ from mars_lmm.data.feeds.common.level2.records import Market
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market import types as t
 
-BOARDS = dict.fromkeys(range(5), "szse_main") | {300: "szse_chinext", 301: "szse_chinext"}
+BOARDS = dict.fromkeys(range(5), "szse_main") | dict.fromkeys((300, 301, 302), "szse_chinext")
 
 KEY = {
     "symbol": ("SecurityID", "SecurityCode", "Code"),
@@ -108,7 +108,8 @@ def _columns(fields: Fields, kind: int, per_one: Fraction | int) -> dict[str, np
     else:  # what such messages say of it has no meaning
         columns["price"] = np.full(len(fields), UNTOLD)
     if kind in (TRADE, DELETE):
-        buyer, seller = (fields.numbers(name, 1, kind == TRADE, MAX_ID) for name in ("buyer", "seller"))
+        empty = 0 if kind == DELETE else None  # a cancel need not name the other side
+        buyer, seller = (fields.numbers(name, 1, kind == TRADE, MAX_ID, empty) for name in ("buyer", "seller"))
         if kind == DELETE:
             detail = "a cancel names the buyer or the seller, and not both; the buyer is {}"
             fields.refuse((buyer == 0) == (seller == 0), "cancel of no order", detail, buyer)
@@ -120,4 +121,4 @@ def _columns(fields: Fields, kind: int, per_one: Fraction | int) -> dict[str, np
     return {**columns, "side": side, "buy_id": buyer, "sell_id": seller}
 
 
-MARKET = Market(".SZ", BOARDS, (UNIFIED, TRADES, ORDERS), messages)
+MARKET = Market(("SZ", "XSHE"), BOARDS, (UNIFIED, TRADES, ORDERS), messages)

@@ -24,12 +24,14 @@ from mars_lmm.data.flow import Columns, Session, order_rows
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.market.quantities import multiple, nanoseconds
 
+MAX_TICK = 2**62  # price units
+
 
 @dataclass
 class OrderFeedOptions:
     """What every feed by order id must be told; a feed adds options of its own in a subclass."""
 
-    tick: str = "0.01"
+    tick: str | float = "0.01"
     """The smallest price step, in currency."""
     open: str = "09:30"
     """When the session starts, HH:MM[:SS], exchange local. Orders before it make the opening book."""
@@ -49,7 +51,8 @@ class OrderFeed(SortedFeed):
       it is that of the order deleted.
     - The side of an EXECUTE_HIDDEN may be UNTOLD: it is guessed from what traded with it, or from the price.
     - A CLEAR names no order. CROSS and HALT pass through.
-    - Times never go back within a session; ids are positive, and may be used again once an order is gone.
+    - Times never go back within a session: of rows that contradict each other the fewest are refused.
+    - Ids are positive, and may be used again once an order is gone.
     - A bad message need not be kept back: kind, time, side, size, price and id are all checked here.
 
     Args:
@@ -84,11 +87,11 @@ class OrderFeed(SortedFeed):
     def __init__(self, options: Mapping[str, Any] | None = None):
         super().__init__(options)
         self.price_tick = multiple("tick", self.options.tick, Decimal(1) / self.price_units)
-        if self.price_tick < 1:
-            raise ValueError(f"tick={self.options.tick}: must be positive")
+        if not 1 <= self.price_tick <= MAX_TICK:
+            raise ValueError(f"tick={self.options.tick}: must be positive, and at most {MAX_TICK // self.price_units}")
         self.tick_size = float(self.options.tick)
-        self.open_time = nanoseconds("open", str(self.options.open))
-        self.close_time = nanoseconds("close", str(self.options.close))
+        self.open_time = nanoseconds("open", self.options.open)
+        self.close_time = nanoseconds("close", self.options.close)
         if self.open_time >= self.close_time:
             raise ValueError(f"close={self.options.close} must come after open={self.options.open}")
 

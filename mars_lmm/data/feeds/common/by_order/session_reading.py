@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, pairwise
 
 import numpy as np
 
 from mars_lmm.data.feeds import FeedSession, Source
-from mars_lmm.data.feeds.common.by_order.messages import EXECUTE_HIDDEN, NAMES, Messages
+from mars_lmm.data.feeds.common.by_order.messages import EXECUTE_HIDDEN, NAMES, RECORD, Messages
 from mars_lmm.data.feeds.common.by_order.session_records import record_chunks
 from mars_lmm.data.feeds.common.by_order.visible_book import FAULTS, GOOD, UNKNOWN_ID, WITH_ITS_ROW, VisibleBook
 from mars_lmm.data.ledger import Ledger
@@ -52,8 +53,9 @@ class SessionReading:
         Raises:
             DataError: A message does not fit, and the ledger says that this is an error.
         """
-        for source, records in record_chunks(self._session):
-            messages, faults = self._book.apply(records)
+        last = (None, np.empty(0, RECORD))
+        for (source, records), (_, following) in pairwise(chain(record_chunks(self._session), [last])):
+            messages, faults = self._book.apply(records, following)
             self._refuse(source, records, faults, ledger)
             self._count(records, faults)
             yield messages

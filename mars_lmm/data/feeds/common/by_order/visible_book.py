@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
+from mars_lmm.data.feeds.common.by_order.clock import AHEAD, BEHIND, DAY_NS, IN_ORDER, Clock
 from mars_lmm.data.feeds.common.by_order.messages import (
     CLEAR,
     COLLECT,
@@ -31,7 +32,6 @@ _jit = numba.njit(nogil=True)
 _add, _park, _reduce, _find = VENUE.queues.add, VENUE.queues.park, VENUE.queues.reduce, VENUE.queues.find
 _first, _in_ladder, _next_price = VENUE.queues.first, VENUE.queues.in_ladder, VENUE.queues.next_price
 
-DAY_NS = 24 * 60 * 60 * 10**9
 FIRST_ROOM = 1024  # orders
 
 # Columns of a record, as integers.
@@ -57,6 +57,7 @@ class Fault(NamedTuple):
     BAD_KIND,
     BAD_TIME,
     TIME_BACK,
+    TIME_AHEAD,
     BAD_SIDE,
     BAD_SIZE,
     BAD_PRICE,
@@ -69,11 +70,12 @@ class Fault(NamedTuple):
     OTHER_SIDE,
     OTHER_PRICE,
     FAR_EXECUTION,
-) = range(17)
+) = range(18)
 FAULTS = {
     BAD_KIND: Fault("unknown kind of message", "kind {kind}"),
     BAD_TIME: Fault("time outside the day", "{time} ns since midnight; check the time zone"),
     TIME_BACK: Fault("time goes back", "{time} ns is earlier than a message before it"),
+    TIME_AHEAD: Fault("time runs ahead", "{time} ns is later than the messages behind it"),
     BAD_SIDE: Fault("no side", "side {side} of order {order_id}; it must be bought or sold"),
     BAD_SIZE: Fault("size out of range", f"size {{size}} of order {{order_id}} is not in 1 to {t.MAX_SIZE}"),
     BAD_PRICE: Fault("price out of range", f"price {{price}} of order {{order_id}} is not in 1 to {t.MAX_PRICE} ticks"),
@@ -87,10 +89,12 @@ FAULTS = {
     OTHER_PRICE: Fault("another price than its order's", "price {price} of order {order_id}"),
     FAR_EXECUTION: Fault("execution far from the market", "order {order_id} lies outside the book's price ladder"),
 }
+_FAULT_OF_TIME = np.empty(3, np.int8)
+_FAULT_OF_TIME[[IN_ORDER, BEHIND, AHEAD]] = GOOD, TIME_BACK, TIME_AHEAD
 
 # Columns of the state that one call leaves to the next; the counters among them are what `VisibleBook.counts` shows.
-LAST_TIME, REPLACED_ROW, REPLACED_SIDE, REFUSED_ROW, OUT_OF_PRIORITY, OFF_PRICE, CROSSING, FAR, STALE = range(9)
-NUM_STATE_COLUMNS = 9
+REPLACED_ROW, REPLACED_SIDE, REFUSED_ROW, OUT_OF_PRIORITY, OFF_PRICE, CROSSING, FAR, STALE = range(8)
+NUM_STATE_COLUMNS = 8
 COUNTS = ("out_of_priority", "off_price", "crossing", "far_messages", "stale_orders")
 
 
@@ -112,14 +116,16 @@ class VisibleBook:
         self._book = empty_books(1, FIRST_ROOM, high - low + 1, low)[0]
         self._low, self._high = low, high
         self._price_tick, self._collects = price_tick, collects
+        self._clock = Clock()
         self._state = np.full(NUM_STATE_COLUMNS, -1)
         self._state[OUT_OF_PRIORITY:] = 0
 
-    def apply(self, records: np.ndarray) -> tuple[Messages, np.ndarray]:
+    def apply(self, records: np.ndarray, following: np.ndarray) -> tuple[Messages, np.ndarray]:
         """Apply the next messages.
 
         Args:
             records: RECORD[N].
+            following: RECORD[K], those behind them, by which the times are judged.
 
         Returns:
             The M messages that fit, complete: nothing is UNTOLD, and a CLEAR stands for each order that it takes. An
@@ -135,7 +141,7 @@ class VisibleBook:
         if (kind == CLEAR).any() or not self._collects:  # takes each order at most once
             num_out += num_new + int(self._book[t.LIVE_ORDERS])
         out = Messages(*np.empty((len(RECORD.names), num_out), np.int64))
-        faults = np.empty(len(records), np.int8)
+        faults = _FAULT_OF_TIME[self._clock.judge(records["time"], following["time"])]
         rows = np.ascontiguousarray(records).view(np.int64).reshape(len(records), -1)
         num_out = _apply(self._book, rows, self._price_tick, self._collects, self._state, out, faults)
         return out.part(0, num_out), faults
@@ -148,14 +154,13 @@ class VisibleBook:
 
 @kept_njit("market", "tokenizers", "data")
 def _apply(book, records, price_tick, collects, state, out, faults):
-    """Fill `out` and `faults`; return how many messages came out."""
+    """Fill `out`, and `faults` where they are GOOD; return how many messages came out."""
     n = 0
     for i in range(len(records)):
         record = records[i]
         kind = record[KIND]
-        fault = _fault(record, price_tick, state)
+        fault = faults[i] if faults[i] != GOOD else _fault(record, price_tick)
         if fault == GOOD:
-            state[LAST_TIME] = record[TIME]
             if kind in (NEW, COLLECT):
                 fault, n = _enter(book, record, price_tick, collects, state, out, n)
             elif kind == CLEAR:
@@ -174,15 +179,13 @@ def _apply(book, records, price_tick, collects, state, out, faults):
 
 
 @_jit
-def _fault(record, price_tick, state):
+def _fault(record, price_tick):
     """What is wrong with a message by itself."""
     kind, size, price = record[KIND], record[SIZE], record[PRICE]
     if kind < NEW or kind > COLLECT:
         return BAD_KIND
     if record[TIME] < 0 or record[TIME] >= DAY_NS:
         return BAD_TIME
-    if record[TIME] < state[LAST_TIME]:
-        return TIME_BACK
     if kind in (CROSS, HALT, CLEAR):
         return GOOD
     enters = kind in (NEW, COLLECT)

@@ -19,7 +19,8 @@ from mars_lmm.data.ledger import Ledger
 
 BLOCK = 1 << 22  # bytes that are parsed at once
 MAX_LINE = 1 << 20  # bytes
-COLUMNS_MISSING = "columns missing"
+BLANKS = b" \t\r\n"
+COLUMNS_MISSING, NUM_COLUMNS = "columns missing", "wrong number of columns"
 _jit = numba.njit(nogil=True, inline="always", _nrt=False)
 _NEWLINE, _QUOTE, _BLANK, _TAB, _RETURN = (ord(sign) for sign in '\n" \t\r')
 
@@ -61,17 +62,31 @@ def read_csv(file: RawFile, wanted: Sequence[str], form: CsvForm, ledger: Ledger
     with file.open() as stream:
         names, first_row = form.names, 1
         if not names:
-            names, first_row = header_of(stream.readline(MAX_LINE), form), 2
+            line = stream.readline(MAX_LINE)
+            if not line:
+                ledger.refuse(file, None, "empty file", "it has not even a header; get the file again")
+                return
+            names, first_row = header_of(line, form), 2
         missing = [name for name in wanted if name not in names]
         if missing:
             ledger.refuse(file, 1, COLUMNS_MISSING, f"the header lacks {', '.join(missing)}")
             return
         slots = np.full(len(names), -1)
         slots[[names.index(name) for name in wanted]] = np.arange(len(wanted))
+        num_blank, blanks = 0, BLANKS.replace(form.delimiter.encode(), b"")
+        detail = f"{{}} columns instead of {len(names)}; the row is cut or damaged, get the file again"
         for row, block in read_lines(stream, file, first_row, ledger):
             if row == 1:
                 block = block.removeprefix(codecs.BOM_UTF8)
-            text = np.frombuffer(block, np.uint8)
+            # Blank lines are rows, bad ones, unless the file ends with them.
+            told = len(block.rstrip(blanks))
+            if told:
+                before = np.arange(row - num_blank, row)
+                ledger.check(file, before, np.ones(num_blank, bool), NUM_COLUMNS, detail, np.ones(num_blank, int))
+                num_blank = 0
+            size = block.index(b"\n", told) + 1 if told else 0
+            num_blank += block.count(b"\n", size)
+            text = np.frombuffer(block, np.uint8, size)
             line_ends = text == _NEWLINE
             rows = row + np.arange(np.count_nonzero(line_ends))
             marks = np.flatnonzero(line_ends | (text == ord(form.delimiter)))
@@ -80,8 +95,7 @@ def read_csv(file: RawFile, wanted: Sequence[str], form: CsvForm, ledger: Ledger
             _split(text, marks, slots, starts, ends, counts)
             columns = {name: Text(text, starts[i], ends[i]) for i, name in enumerate(wanted)}
             fields = Fields(file, ledger, rows, columns)
-            detail = f"{{}} columns instead of {len(names)}; the row is cut or damaged, get the file again"
-            fields.refuse(counts != len(names), "wrong number of columns", detail, counts)
+            fields.refuse(counts != len(names), NUM_COLUMNS, detail, counts)
             yield fields.keep(fields.good)
 
 

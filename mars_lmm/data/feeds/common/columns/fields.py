@@ -12,6 +12,7 @@ import numpy as np
 from mars_lmm.data.feeds.common.columns.dates import NO_DAY, read_dates
 from mars_lmm.data.feeds.common.columns.numbers import (
     EMPTY,
+    LARGEST,
     NO_NUMBER,
     NOISE,
     TOO_FINE,
@@ -50,6 +51,7 @@ class Fields:
     def __init__(self, source: Any, ledger: Ledger, rows: np.ndarray, columns: Mapping[str, Column]):
         self.rows, self.good = rows, np.ones(len(rows), bool)
         self._source, self._ledger, self._columns = source, ledger, dict(columns)
+        self._labels: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,9 +63,13 @@ class Fields:
         return self._columns[name]
 
     def named(self, names: Mapping[str, str]) -> Fields:
-        """The same rows, the columns under names of one's own: `names` has theirs by ours."""
-        columns = {ours: self[theirs] for ours, theirs in names.items()}
-        named = Fields(self._source, self._ledger, self.rows, columns)
+        """The same rows, the columns under names of one's own; details of faults go on to name theirs.
+
+        Args:
+            names: Theirs by ours.
+        """
+        named = self._like(self.rows, {ours: self[theirs] for ours, theirs in names.items()})
+        named._labels = dict(names)
         named.good = self.good
         return named
 
@@ -71,9 +77,18 @@ class Fields:
         """The good ones of the rows for which `kept`, bool[N], is true."""
         kept = kept & self.good
         if kept.all():
-            return Fields(self._source, self._ledger, self.rows, self._columns)
-        columns = {name: where(column, kept) for name, column in self._columns.items()}
-        return Fields(self._source, self._ledger, self.rows[kept], columns)
+            return self._like(self.rows, self._columns)
+        return self._like(self.rows[kept], {name: where(column, kept) for name, column in self._columns.items()})
+
+    def _like(self, rows: np.ndarray, columns: Mapping[str, Column]) -> Fields:
+        """Other rows of the same file."""
+        fields = Fields(self._source, self._ledger, rows, columns)
+        fields._labels = self._labels
+        return fields
+
+    def _label(self, name: str) -> str:
+        """What the file calls a column, for the details of `refuse`."""
+        return self._labels.get(name, name).replace("{", "{{").replace("}", "}}")
 
     def leave_empty(self, name: str, empty: np.ndarray) -> None:
         """Take a column of text to say nothing where `empty`, bool[N], is true."""
@@ -97,19 +112,26 @@ class Fields:
         self._ledger.check(self._source, self.rows, fault, reason, detail, shown)
         self.good &= ~fault
 
-    def units(self, name: str, per_one: Fraction | int = 1, tolerance: float = 10**-NOISE) -> Units:
+    def units(
+        self, name: str, per_one: Fraction | int = 1, tolerance: float = 10**-NOISE, largest: int = LARGEST
+    ) -> Units:
         """A column of numbers, some of which may be missing; see `whole_units`.
 
         Raises:
             DataError: A value is no whole number of units.
         """
-        units = whole_units(self[name], per_one, tolerance)
+        units = whole_units(self[name], per_one, tolerance, largest=largest)
         for state, (reason, detail) in FAULTS.items():
-            self.refuse(units.state == state, f"{name} {reason}", f"{name} {detail}", name)
+            self.refuse(units.state == state, f"{name} {reason}", f"{self._label(name)} {detail}", name)
         return units
 
     def numbers(
-        self, name: str, per_one: Fraction | int = 1, least: int | None = None, most: int | None = None
+        self,
+        name: str,
+        per_one: Fraction | int = 1,
+        least: int | None = None,
+        most: int | None = None,
+        empty: int | None = None,
     ) -> np.ndarray:
         """A column of numbers in units, int64[N]; 0 where a row is bad.
 
@@ -118,18 +140,22 @@ class Fields:
             per_one: Units in a value of 1.
             least: The smallest good value, in units.
             most: The largest.
+            empty: What an empty value stands for; None: it is a fault.
 
         Raises:
             DataError: A value is missing, no whole number of units, or out of range.
         """
-        value, state = self.units(name, per_one)
-        self.refuse(state == EMPTY, f"{name} is missing", "row {}")
+        value, state = self.units(name, per_one, largest=max(LARGEST, most or 0))
+        if empty is None:
+            self.refuse(state == EMPTY, f"{name} is missing", f"{self._label(name)} is empty")
+        else:
+            value = np.where(state == EMPTY, empty, value)
         outside = np.zeros(len(self), bool)
         if least is not None:
             outside |= value < least
         if most is not None:
             outside |= value > most
-        self.refuse(outside, f"{name} out of range", f"{name} is {{}}", name)
+        self.refuse(outside, f"{name} out of range", f"{self._label(name)} is {{}}", name)
         return value
 
     def words(self, name: str) -> tuple[np.ndarray, list[str]]:
@@ -144,7 +170,7 @@ class Fields:
         """
         codes, words = self.words(name)
         values = np.array([*(meanings.get(word, UNKNOWN) for word in words), UNKNOWN])[codes]
-        detail = f"{name} {{!r}} is not one of {', '.join(meanings)}"
+        detail = f"{self._label(name)} {{!r}} is not one of {', '.join(meanings)}"
         self.refuse(values == UNKNOWN, f"unknown {name}", detail, name)
         return values
 
@@ -155,7 +181,7 @@ class Fields:
             DataError: A value is no such time.
         """
         times = read_times(self[name], style, zone)
-        detail = f"{name} {{!r}} is not a time of the format {style}"
+        detail = f"{self._label(name)} {{!r}} is not a time of the format {style}"
         self.refuse(times.state != WHOLE, "not a time", detail, name)
         return times
 
@@ -166,5 +192,5 @@ class Fields:
             DataError: A value is no date.
         """
         days = read_dates(Text.of(self[name]))
-        self.refuse(days == NO_DAY, "not a date", f"{name} {{!r}} is not a date", name)
+        self.refuse(days == NO_DAY, "not a date", f"{self._label(name)} {{!r}} is not a date", name)
         return days

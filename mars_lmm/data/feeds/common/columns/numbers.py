@@ -15,6 +15,7 @@ from mars_lmm.data.feeds.common.columns.text import Column, Text
 # What became of a value.
 WHOLE, EMPTY, NO_NUMBER, TOO_FINE, TOO_LARGE = range(5)
 LARGEST = 2**62  # no sum or difference of two values overflows
+LARGEST_ID = 2**63 - 1  # ids are never added up
 NOISE = 6  # decimals of a unit; what is finer is noise of a float that somebody wrote as text
 
 _jit = numba.njit(nogil=True, inline="always", _nrt=False)
@@ -32,7 +33,13 @@ class Units(NamedTuple):
     state: np.ndarray
 
 
-def whole_units(column: Column, per_one: Fraction | int, tolerance: float = 10**-NOISE, rounds: bool = False) -> Units:
+def whole_units(
+    column: Column,
+    per_one: Fraction | int,
+    tolerance: float = 10**-NOISE,
+    rounds: bool = False,
+    largest: int = LARGEST,
+) -> Units:
     """Values times a factor.
 
     Args:
@@ -40,6 +47,7 @@ def whole_units(column: Column, per_one: Fraction | int, tolerance: float = 10**
         per_one: Units in a value of 1.
         tolerance: How many units a float may be away from a whole number of them.
         rounds: Round what is finer than the unit, half up, instead of refusing it; for factors that are integers.
+        largest: The largest value, in units; of floats it is `LARGEST`.
     """
     per_one = Fraction(per_one)
     if not isinstance(column, Text) and pa.types.is_floating(column.type):
@@ -52,7 +60,8 @@ def whole_units(column: Column, per_one: Fraction | int, tolerance: float = 10**
     scaled /= 10**up
     units = Units(np.zeros(len(text), np.int64), np.zeros(len(text), np.int8))
     decimals = 0 if rounds else NOISE
-    _parse(text.data, text.starts, text.ends, scaled.numerator, scaled.denominator, up - down, decimals, *units)
+    factor = (scaled.numerator, scaled.denominator, up - down)
+    _parse(text.data, text.starts, text.ends, *factor, decimals, largest, *units)
     return units
 
 
@@ -78,7 +87,7 @@ def _from_floats(column: pa.Array, per_one: float, tolerance: float) -> Units:
 
 
 @kept_njit("data", _nrt=False)
-def _parse(data, starts, ends, numerator, denominator, exponent, decimals, value, state):
+def _parse(data, starts, ends, numerator, denominator, exponent, decimals, largest, value, state):
     """Read decimal numbers, times numerator / denominator * 10 ** exponent."""
     for i in range(len(value)):
         if starts[i] == ends[i]:
@@ -86,17 +95,17 @@ def _parse(data, starts, ends, numerator, denominator, exponent, decimals, value
             continue
         negative = data[starts[i]] == ord("-")
         signed = negative or data[starts[i]] == ord("+")
-        state[i], number, scale, cut = _decimal(data, starts[i] + signed, ends[i])
+        state[i], number, scale, cut = _decimal(data, starts[i] + signed, ends[i], largest)
         scale += exponent
         if cut and (scale > -decimals or numerator * denominator > 1):
             state[i] = TOO_LARGE if scale > 0 else TOO_FINE
         if state[i] == WHOLE:
-            state[i], number = _scaled(number, scale, numerator, denominator, decimals)
+            state[i], number = _scaled(number, scale, numerator, denominator, decimals, largest)
             value[i] = -number if negative else number
 
 
 @_jit
-def _decimal(data, place, end):
+def _decimal(data, place, end, largest):
     """A number without its sign.
 
     Returns:
@@ -109,7 +118,7 @@ def _decimal(data, place, end):
         digit = np.int64(data[place]) - ord("0")
         if 0 <= digit <= 9:
             digits += 1
-            fits = fits and number <= (LARGEST - digit) // 10
+            fits = fits and number <= (largest - digit) // 10
             if fits:
                 number = number * 10 + digit
                 scale -= behind_point
@@ -139,15 +148,15 @@ def _decimal(data, place, end):
 
 
 @_jit
-def _scaled(number, scale, numerator, denominator, decimals):
+def _scaled(number, scale, numerator, denominator, decimals, largest):
     """Number * 10 ** scale * numerator / denominator, rounded at so many decimals: its state and itself."""
     while scale < 0 and number > 0 and number % 10 == 0:  # room for the factor
         number //= 10
         scale += 1
-    if number > LARGEST // numerator:
+    if number > largest // numerator:
         return TOO_LARGE, 0
     number *= numerator
-    while scale > 0 and 0 < number <= LARGEST // 10:
+    while scale > 0 and 0 < number <= largest // 10:
         number *= 10
         scale -= 1
     if number > 0 and scale > 0:

@@ -16,16 +16,17 @@ from mars_lmm.data.ledger import Ledger
 
 PARQUET = ".parquet"
 PART_ROWS = 1 << 16
-NUMBERS = (pa.types.is_float32, pa.types.is_float64, pa.types.is_timestamp)
+NUMBERS = (pa.types.is_float32, pa.types.is_float64, pa.types.is_timestamp, pa.types.is_time)
 TEXTS = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary),
-    *(pa.types.is_integer, pa.types.is_decimal128, pa.types.is_boolean, pa.types.is_date, pa.types.is_time),
+    *(pa.types.is_string_view, pa.types.is_binary_view, pa.types.is_null),
+    *(pa.types.is_integer, pa.types.is_decimal128, pa.types.is_boolean, pa.types.is_date),
 )
 
 
 def read_parquet(file: RawFile, wanted: Sequence[str], ledger: Ledger) -> Iterator[Fields]:
     """Some columns of a parquet file; see `tables.read_table`."""
-    packed = file.member is not None or not str(file.path).endswith(PARQUET)
+    packed = file.member is not None or file.path.suffix.lower() != PARQUET
     with pq.ParquetFile(pa.BufferReader(file.read()) if packed else file.path) as table:
         missing = [name for name in wanted if name not in table.schema_arrow.names]
         if missing:
@@ -35,7 +36,9 @@ def read_parquet(file: RawFile, wanted: Sequence[str], ledger: Ledger) -> Iterat
         for batch in table.iter_batches(PART_ROWS, columns=list(wanted)):
             rows = np.arange(row, row + len(batch))
             row += len(batch)
-            yield Fields(file, ledger, rows, {name: _column(file, name, batch.column(name)) for name in wanted})
+            places = {name: batch.schema.get_all_field_indices(name)[0] for name in wanted}
+            columns = {name: _column(file, name, batch.column(place)) for name, place in places.items()}
+            yield Fields(file, ledger, rows, columns)
 
 
 def _column(file: RawFile, name: str, column: pa.Array) -> Column:

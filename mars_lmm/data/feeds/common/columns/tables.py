@@ -34,7 +34,7 @@ def read_table(file: RawFile, wanted: Sequence[str], ledger: Ledger, form: CsvFo
         DataError: A row or the file cannot be read, and the ledger says that this is an error.
     """
     with refusing(file, ledger):
-        if file.name.endswith(PARQUET):
+        if file.name.lower().endswith(PARQUET):
             yield from read_parquet(file, wanted, ledger)
         else:
             yield from read_csv(file, wanted, form or CsvForm(), ledger)

@@ -46,12 +46,14 @@ def read_times(column: Column, style: str, zone: ZoneInfo) -> Times:
     """Read a column of times.
 
     Args:
-        column: [N] numbers or text; timestamps of a parquet file are what they are, whatever the format.
+        column: [N] numbers or text; timestamps and times of a parquet file are what they are, whatever the format.
         style: One of `FORMATS`.
         zone: The exchange's, for times since 1970 and text that names an offset from UTC.
     """
     if not isinstance(column, Text) and pa.types.is_timestamp(column.type):
         return _from_timestamps(column, zone)
+    if not isinstance(column, Text) and pa.types.is_time(column.type):
+        return _of_day(*_nanoseconds(column))
     if style in (ISO, CLOCK):
         return _from_text(Text.of(column), style, zone)
     if style in PACKED:
@@ -88,15 +90,20 @@ def _from_epoch(nanoseconds: np.ndarray, state: np.ndarray, zone: ZoneInfo) -> T
 
 
 def _from_timestamps(column: pa.Array, zone: ZoneInfo) -> Times:
-    unit = {"s": SECOND, "ms": 10**6, "us": 10**3, "ns": 1}[column.type.unit]
-    state = np.where(column.is_null().to_numpy(zero_copy_only=False), EMPTY, WHOLE)
-    value = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    far = np.abs(value // 2) > 2**61 // unit
-    state = np.where(far, TOO_LARGE, state).astype(np.int8)
-    value = np.where(far, 0, value) * unit
+    value, state = _nanoseconds(column)
     if column.type.tz is not None:
         return _from_epoch(value, state, zone)
     return Times(*np.divmod(value, DAY), state)
+
+
+def _nanoseconds(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Timestamps or times of the day in nanoseconds, int64[N], and their state."""
+    unit = {"s": SECOND, "ms": 10**6, "us": 10**3, "ns": 1}[column.type.unit]
+    state = np.where(column.is_null().to_numpy(zero_copy_only=False), EMPTY, WHOLE)
+    integer = pa.int32() if pa.types.is_time32(column.type) else pa.int64()
+    value = column.cast(integer).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    far = np.abs(value // 2) > 2**61 // unit
+    return np.where(far, 0, value) * unit, np.where(far, TOO_LARGE, state).astype(np.int8)
 
 
 def _from_text(text: Text, style: str, zone: ZoneInfo) -> Times:

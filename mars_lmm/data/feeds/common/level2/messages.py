@@ -20,6 +20,7 @@ DELETE = 1  # an order leaves with what is left of it
 TRADE = 2
 MARKET_ORDER = 3  # Shenzhen: an order without a price
 OWN_BEST_ORDER = 4  # Shenzhen: an order at its own side's best price
+SUSPENSION = 5  # Shanghai: trading stops; about no order, so it lies among the records and is no message
 NAMES = ("new order", "delete", "trade", "market order", "own-best order")
 
 UNTOLD = -1  # a price or size that the message does not tell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from mars_lmm.data.feeds.common.columns.tables import read_table, refusing
 from mars_lmm.data.feeds.common.columns.times import CLOCK
 from mars_lmm.data.feeds.common.files import RawFile
 from mars_lmm.data.feeds.common.level2.layouts import Layout
-from mars_lmm.data.feeds.common.level2.messages import MAX_ID, RECORD, UNTOLD, Messages
+from mars_lmm.data.feeds.common.level2.messages import MAX_ID, RECORD, SUSPENSION, UNTOLD, Messages
 from mars_lmm.data.feeds.common.level2.symbols import BAD, DIGITS, read_symbols
 from mars_lmm.data.ledger import Ledger
 from mars_lmm.data.spool import read_records
@@ -27,14 +28,14 @@ class Market(NamedTuple):
     """What tells the two exchanges' tables apart.
 
     Attributes:
-        suffix: What may follow a symbol: ".SH".
+        suffixes: What may follow a symbol, of `symbols.SUFFIXES`.
         boards: Rule files by the first three digits of a symbol.
         layouts: The tables.
         messages: Given the A shares' rows of a table, its layout and the ledger: rows of one kind of messages, and
-            what their records hold beside time, sequence and channel, kind by kind.
+            what their records hold beside time, channel and, unless they have it, sequence, kind by kind.
     """
 
-    suffix: str
+    suffixes: tuple[str, ...]
     boards: dict[int, str]
     layouts: tuple[Layout, ...]
     messages: Callable[[Fields, Layout, Ledger], Iterator[tuple[Fields, dict[str, np.ndarray]]]]
@@ -67,7 +68,8 @@ def read_sessions(
                 days, told["time"], _ = own.times("time", CLOCK)
                 if "date" in own:
                     days = own.dates("date")
-                told["sequence"] = own.numbers("sequence", 1, 1, MAX_ID)
+                if "sequence" not in told:
+                    told["sequence"] = own.numbers("sequence", 1, 1, MAX_ID)
                 told["channel"] = own.numbers("channel", 1, 0, t.MAX_SIZE)
                 yield from named_sessions(own, market, days, undated, to_records(own, **told))
 
@@ -86,8 +88,9 @@ def listed(fields: Fields, market: Market, ledger: Ledger) -> Fields:
     Raises:
         DataError: A symbol is none, and the ledger says that this is an error.
     """
-    symbols = read_symbols(fields["symbol"], market.suffix)
-    fields.refuse(symbols == BAD, "not a symbol", "{!r} is not a number", "symbol")
+    symbols = read_symbols(fields["symbol"], market.suffixes)
+    detail = f"{{!r}} is not a number of six digits, alone or with a suffix such as .{market.suffixes[0]}"
+    fields.refuse(symbols == BAD, "not a symbol", detail, "symbol")
     own = np.isin(symbols // 1000, list(market.boards))
     ledger.counts["other_instruments"] += int(np.count_nonzero(fields.good & ~own))
     return fields.keep(own)
@@ -116,9 +119,15 @@ def named_sessions(
     Yields:
         Symbol, ISO date, and its records in their order.
     """
-    symbols = read_symbols(fields["symbol"], market.suffix)
+    symbols = read_symbols(fields["symbol"], market.suffixes)
     for symbol, day, part in by_session(symbols[fields.good], days[fields.good], records):
         yield f"{symbol:0{DIGITS}d}", undated if day == NO_DAY else iso_date(day), part
+
+
+def read_all(session: FeedSession) -> tuple[np.ndarray, np.ndarray]:
+    """A session's records as they lie in its sources, and for each which source has it, int64[N]."""
+    parts = [read_records(path, RECORD) for path in session.records]
+    return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 
 def merge(session: FeedSession, ledger: Ledger) -> Messages:
@@ -126,14 +135,14 @@ def merge(session: FeedSession, ledger: Ledger) -> Messages:
 
     Args:
         session: The session.
-        ledger: Takes messages of a second channel, repeated ones, and those whose time goes back.
+        ledger: Takes messages of a second channel, repeated ones, and those whose time is out of order.
 
     Raises:
         DataError: There is such a message, and the ledger says that this is an error.
     """
-    parts = [read_records(path, RECORD) for path in session.records]
-    records = np.concatenate(parts)
-    source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    records, source = read_all(session)
+    told = records["kind"] != SUSPENSION
+    records, source = records[told], source[told]
     order = np.argsort(records["sequence"], kind="stable")
     columns = {name: records[name][order].astype(np.int64) for name in RECORD.names}
     channel = columns.pop("channel")
@@ -151,9 +160,30 @@ def merge(session: FeedSession, ledger: Ledger) -> Messages:
         ~refuse(session, messages, twice, "repeated sequence number", detail, messages.sequence, ledger)
     )
 
-    back = messages.time < np.maximum.accumulate(messages.time) if len(messages.time) else np.zeros(0, bool)
-    detail = "the message with sequence number {} is earlier than one before it"
-    return messages.keep(~refuse(session, messages, back, "time goes back", detail, messages.sequence, ledger))
+    detail = "the time of the message with sequence number {} contradicts those around it; get the file again"
+    wrong = ~in_order(messages.time)
+    return messages.keep(~refuse(session, messages, wrong, "time out of order", detail, messages.sequence, ledger))
+
+
+def in_order(times: np.ndarray) -> np.ndarray:
+    """Which of N times to keep, bool[N], so that none goes back and as few as possible are left out."""
+    if (times[1:] >= times[:-1]).all():
+        return np.ones(len(times), bool)
+    # The longest run that does not fall: `ends` has the earliest end that a run of each length can have.
+    ends: list[int] = []
+    last: list[int] = []  # the place of that end
+    before = np.full(len(times), -1)
+    for place, time in enumerate(times.tolist()):
+        length = bisect_right(ends, time)
+        before[place] = last[length - 1] if length else -1
+        ends[length : length + 1] = [time]
+        last[length : length + 1] = [place]
+    kept = np.zeros(len(times), bool)
+    place = last[-1]
+    while place >= 0:
+        kept[place] = True
+        place = before[place]
+    return kept
 
 
 def refuse(
