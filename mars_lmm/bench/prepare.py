@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         # In a process of its own, so that the memory is that of the preparation.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found = pool.apply(_measure, (args.feed, str(folder), temporary, args.repeats))
+            pool.close()
+            pool.join()
         if args.feed == LOBSTER:
             seconds = _read_with_pyarrow(folder)
             found["pyarrow_csv_messages_per_second"] = round(found["messages"] / seconds)

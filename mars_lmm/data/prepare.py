@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mars_lmm.composition import entry
 from mars_lmm.data.checksums import Checksums
@@ -423,7 +423,8 @@ def main(config: PrepareConfig, composed: DictConfig) -> None:
     """Prepare, and say what came of it."""
     prepared = prepare(config.data)
     sessions, splits = prepared.sessions, prepared.splits
-    overrides = [*OmegaConf.to_container(HydraConfig.get().overrides.hydra), *HydraConfig.get().overrides.task]
+    given = HydraConfig.get().overrides
+    overrides = [*(word for word in given.hydra if not word.startswith("hydra.mode=")), *given.task]
     train = "python train.py" if Path("train.py").exists() else "mars-train"
     card = json.loads((prepared.path / CARD).read_text(encoding="utf-8"))
     rejected = sum(card["rejected"].values())
