@@ -324,6 +324,14 @@ def test_a_wrong_flow_is_found(tmp_path, monkeypatch, change):
     assert verification.notes[0].startswith("file0, row ")
 
 
+def test_one_trade_may_be_told_in_two_messages(tmp_path):
+    messages = [*QUOTES, message(EXECUTE, 2, size=4), message(EXECUTE, 2, size=3), message(EXECUTE, 2, size=3, time=1)]
+    session = session_of(tmp_path, messages)
+    assert rows(flow_of(session), *ORDER)[2:] == [(LIMIT, BUY, 101, 7, -1, 0), (LIMIT, BUY, 101, 3, -2, 0)]
+    counts = RecordFeed().verify(session, Ledger()).counts
+    assert (counts["trades"], counts["trade_mismatches"], counts["flow_mismatches"]) == (3, 0, 0)
+
+
 def test_trades_with_the_wrong_order_are_found(tmp_path, monkeypatch):
     build = flow_builder.FlowBuilder.build
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -96,7 +97,8 @@ class RawFile:
 
     def _damaged(self, error: Exception) -> Exception:
         """What to raise: what the system refuses, such as a disk that is away, is no fault of the file's."""
-        if isinstance(error, OSError) and error.errno is not None:
+        # A damaged archive may send the reader to a place before its beginning (EINVAL).
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             return OSError(error.errno, error.strerror, str(self))
         return DataError(str(self), f"cannot be read ({error}); get the file again")
 

@@ -178,16 +178,25 @@ def _same_levels(levels, other):
 
 @_jit
 def _same_trades(trades, num_trades, messages, first, end, price_tick, counters):
-    """Whether an order's trades are the executions among messages [first, end)."""
-    n = 0
+    """Whether an order's trades are the executions among messages [first, end).
+
+    Executions of one order behind each other are one trade: what told of it in two messages, or what two aggressors of
+    one moment took, which the flow joins.
+    """
+    n = size = 0
     same = True
     for row in range(first, end):
         if messages.kind[row] != EXECUTE:
             continue
         counters[TRADES] += 1
+        size += messages.size[row]
+        order_id = messages.order_id[row]
+        if row + 1 < end and messages.kind[row + 1] == EXECUTE and messages.order_id[row + 1] == order_id:
+            continue
         if n < num_trades and n < len(trades):
             same &= trades[n, t.TRADE_PRICE] * price_tick == messages.price[row]
-            same &= trades[n, t.TRADE_SIZE] == messages.size[row]
-            same &= trades[n, t.RESTING_ID] == messages.order_id[row]
+            same &= trades[n, t.TRADE_SIZE] == size
+            same &= trades[n, t.RESTING_ID] == order_id
         n += 1
+        size = 0
     return same and n == num_trades
