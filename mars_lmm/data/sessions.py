@@ -22,13 +22,6 @@ UNREADABLE = "unreadable file"  # a reason for a rejection
 HELD = "held.json"  # in a spool's folder: all the sessions of its source, unless some of the source was refused
 
 
-def _is_day(text: str) -> bool:
-    try:
-        return text == UNDATED or text == date.fromisoformat(text).isoformat()
-    except ValueError:
-        return False
-
-
 class FoundSources(NamedTuple):
     """What lies at some paths.
 
@@ -114,6 +107,13 @@ def sort_source(
         (partial / HELD).write_text(json.dumps(sorted(held)), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return text == UNDATED or text == date.fromisoformat(text).isoformat()
+    except ValueError:
+        return False
 
 
 def absent(symbols: Collection[str], sessions: Sequence[FeedSession]) -> list[str]:
