@@ -1,14 +1,10 @@
 """Bad rows of LOBSTER files left out: each is listed, costs no good row, and the book is right again after it."""
 
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from lobster_reading import read_flow, read_pair, sessions_of, verify
+from lobster_reading import read_flow, sessions_of, verify
 from lobster_writer import EMPTY_ASK, NAME, record, write_pair
 
 from mars_lmm.data.errors import DataError
@@ -274,25 +270,6 @@ def test_a_run_of_wrong_times_costs_itself_alone(recording, tmp_path, monkeypatc
     path = write_pair(tmp_path, messages, recording.book_lines(), LEVELS)
     _, ledger = read_flow(path, SKIP)
     assert [(rejection.row, rejection.reason) for rejection in ledger.rejections] == [(row, reason) for row in bad]
-
-
-@pytest.mark.fuzz
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=14))
-def test_most_times_are_kept(times):
-    """Of all the rows that could go so that no time goes back, as few as can be."""
-    message, book = "342{:02d},5,0,5,1000000,1", "1010000,10,990000,20"
-    with TemporaryDirectory() as folder:
-        path = write_pair(Path(folder), [message.format(time) for time in times], [book] * len(times), 1)
-        part, ledger = read_pair(path, SKIP)
-    most = []  # rows of the longest sequence that ends with each time
-    for at, time in enumerate(times):
-        most.append(
-            1 + max((length for length, other in zip(most, times[:at], strict=False) if other <= time), default=0)
-        )
-    assert len(part.messages.time) == max(most)
-    assert (np.diff(part.messages.time) >= 0).all()
-    refused = {rejection.row for rejection in ledger.rejections}
-    assert sorted(refused | set(part.messages.row.tolist())) == list(range(1, len(times) + 1))
 
 
 CROSSING = "34202,1,2,30,1020000,1 | 1010000,10,1020000,30"

@@ -1,7 +1,6 @@
 """Finding and reading Shanghai level-2 files; every fault names the file, the row and the reason."""
 
 import zipfile
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds.common.columns import delimited
 from mars_lmm.data.feeds.common.level2.feed import UNDATED
 from mars_lmm.data.feeds.common.level2.messages import ADD, DELETE, TRADE
-from mars_lmm.data.feeds.common.level2.records import in_order, merge
+from mars_lmm.data.feeds.common.level2.records import merge
 from mars_lmm.data.feeds.sse.snapshots import SNAPSHOT
 from mars_lmm.data.ledger import SKIP
 from mars_lmm.data.spool import SNAPSHOTS, read_records
@@ -407,16 +406,6 @@ def test_a_damaged_log(tmp_path, line, old, new, reason):
 def test_a_log_that_contradicts_itself(tmp_path, lines, reason):
     with pytest.raises(DataError, match=reason):
         read(write_log(tmp_path / "x.log", lines))
-
-
-@given(st.lists(st.integers(0, 5), max_size=8))
-def test_as_few_times_as_possible_are_out_of_order(times):
-    kept = in_order(np.array(times, np.int64))
-    assert (np.diff(np.array(times)[kept]) >= 0).all()
-    runs = [
-        some for count in range(len(times) + 1) for some in combinations(times, count) if list(some) == sorted(some)
-    ]
-    assert np.count_nonzero(kept) == max(map(len, runs))
 
 
 @pytest.mark.parametrize("time", ["09:14:00.000", "14:59:59.990"])

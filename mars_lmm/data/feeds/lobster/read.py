@@ -12,6 +12,7 @@ import numpy as np
 from mars_lmm.compilation import kept_njit
 from mars_lmm.data.feeds import Source
 from mars_lmm.data.feeds.common.by_order.messages import CROSS, EXECUTE_HIDDEN, HALT, NEW, Messages
+from mars_lmm.data.feeds.common.clock import AHEAD, BEHIND, DAY_NS, IN_ORDER, Clock
 from mars_lmm.data.feeds.common.files import RawFile
 from mars_lmm.data.feeds.common.number_rows import INTEGER, SECONDS, TEXT, NumberRows
 from mars_lmm.data.feeds.lobster.files import named
@@ -23,7 +24,6 @@ MAX_TICKS = 20_000_000  # between a file's prices: NASDAQ's whole range in cents
 STUB_TICKS = 1_000_000  # orders and levels so far away are nobody's intention to trade, and no book holds both
 TRADING_RESUMES = 1  # the price of the message (type 7) that ends a halt; -1 halts it, 0 lets quotes in
 STUB = 0  # the kind of such a message
-DAY_NS = 24 * 60 * 60 * 10**9
 LINES = 1 << 15  # read at a time
 SAMPLED = 1024  # of a part's rows tell where the market is
 
@@ -32,12 +32,14 @@ TIME, KIND, ORDER_ID, SIZE, PRICE, DIRECTION = range(6)
 MESSAGE_COLUMNS = [SECONDS, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER]
 
 # What is kept from row to row.
-LAST_TIME, NEAR, MOVED, STUBS, HALTED = range(5)
+NEAR, MOVED, STUBS, HALTED = range(4)
 
 # Faults of a row: the reason, its detail, and the column of the message that has the value.
 BAD_KIND, PAST_MIDNIGHT, TIME_BACK, TIME_AHEAD, BAD_DIRECTION = range(1, 6)
 BAD_SIZE, BAD_PRICE, OFF_TICK, FAR, CROSSED, UNSORTED = range(6, 12)
 BAD_HALT, HALT_SIZE, NAMES_ORDER = range(12, 15)
+_FAULT_OF_TIME = np.empty(3, np.int64)
+_FAULT_OF_TIME[[IN_ORDER, BEHIND, AHEAD]] = 0, TIME_BACK, TIME_AHEAD
 MESSAGE_FAULTS = {
     BAD_KIND: ("unknown type", "type {} is not one of 1 to 7", KIND),
     PAST_MIDNIGHT: ("time out of range", "time {} ns lies past midnight; times are seconds of one day", TIME),
@@ -166,9 +168,10 @@ class _Checks:
 
     def __init__(self, source: Source, price_tick: int, ledger: Ledger):
         self._source, self._tick, self._ledger = source, price_tick, ledger
-        # The time of the last row in sequence, the price in ticks that the others have to be near, whether it is new to
-        # the next row, stub quotes so far, and whether trading is halted.
-        self._state = np.array([0, t.NO_PRICE, False, 0, False], np.int64)
+        self._clock = Clock()
+        # The price in ticks that the others have to be near, whether it is new to the next row, stub quotes so far, and
+        # whether trading is halted.
+        self._state = np.array([t.NO_PRICE, False, 0, False], np.int64)
 
     def part(
         self, rows: np.ndarray, values: np.ndarray, book_values: np.ndarray, later: np.ndarray, held: Part
@@ -177,7 +180,7 @@ class _Checks:
         num_held = len(held.books)
         books = np.empty((num_held + len(rows), *held.books.shape[1:]), np.int64)
         books[:num_held] = held.books
-        faults = self._time_faults(values[:, TIME], later[:, TIME])
+        faults = _FAULT_OF_TIME[self._clock.judge(values[:, TIME], later[:, TIME])]
         book_faults = np.zeros((len(rows), 2), np.int64)
         self._settle_range(book_values)
         anew = np.zeros(num_held + len(rows), np.bool_)
@@ -215,20 +218,6 @@ class _Checks:
             detail = where + detail.format(book_values[i, column], tick=self._tick)
             self._ledger.refuse(book_file, int(rows[i]), reason, detail)
 
-    def _time_faults(self, times: np.ndarray, later: np.ndarray) -> np.ndarray:
-        """Faults of the rows outside the longest sequence of times that never goes back, int64[N].
-
-        The times behind tell on which side of a step back the wrong ones are.
-        """
-        faults = np.zeros(len(times), np.int64)
-        every = np.concatenate([self._state[:1], times, later])
-        if (np.diff(every) < 0).any():
-            _find_time_faults(every, np.zeros((2, len(every)), np.int64), faults)
-        fitting = times[(faults == 0) & (times < DAY_NS)]
-        if len(fitting):
-            self._state[LAST_TIME] = fitting[-1]
-        return faults
-
     def _settle_range(self, book_values: np.ndarray) -> None:
         """Prices have to be near the market: where most rows show it, as this part begins.
 
@@ -247,36 +236,6 @@ class _Checks:
             self._state[NEAR] = near
         elif STUB_TICKS // 2 <= abs(near - before) < before // 2:
             self._state[[NEAR, MOVED]] = near, True
-
-
-@kept_njit("data", _nrt=False)
-def _find_time_faults(times, scratch, faults):
-    """Set the faults of N of 1 + N + M times, the first of which is certain; see `_time_faults`."""
-    # Of the sequences of each length, the last place of the one that ends earliest; and of each place, the one before.
-    ends, before = scratch[0], scratch[1]
-    length = 1
-    for i in range(1, len(times)):
-        if times[i] < times[0] or times[i] >= DAY_NS:
-            continue
-        low, high = 1, length  # the first time is certain
-        while low < high:
-            middle = (low + high) // 2
-            if times[ends[middle]] > times[i]:
-                high = middle
-            else:
-                low = middle + 1
-        ends[low] = i
-        before[i] = ends[low - 1]
-        length = max(length, low + 1)
-    # From the end of the longest one back: what lies between two places is later than the second, or too early.
-    following = len(times)
-    place = ends[length - 1]
-    while following > 0:
-        for i in range(place + 1, min(following, len(faults) + 1)):
-            ahead = following < len(times) and times[i] > times[following]
-            faults[i - 1] = TIME_AHEAD if ahead else TIME_BACK
-        following = place
-        place = before[place]
 
 
 @kept_njit("market", "tokenizers", "data", _nrt=False)

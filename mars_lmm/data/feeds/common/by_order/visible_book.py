@@ -8,7 +8,6 @@ import numba
 import numpy as np
 
 from mars_lmm.compilation import kept_njit
-from mars_lmm.data.feeds.common.by_order.clock import AHEAD, BEHIND, DAY_NS, IN_ORDER, Clock
 from mars_lmm.data.feeds.common.by_order.messages import (
     CLEAR,
     COLLECT,
@@ -23,6 +22,7 @@ from mars_lmm.data.feeds.common.by_order.messages import (
     UNTOLD,
     Messages,
 )
+from mars_lmm.data.feeds.common.clock import AHEAD, BEHIND, DAY_NS, IN_ORDER, Clock
 from mars_lmm.market import types as t
 from mars_lmm.market.book import NEXT, NO_SLOT, RESTS, empty_books
 from mars_lmm.market.cpu import VENUE

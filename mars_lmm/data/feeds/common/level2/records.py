@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from mars_lmm.data.feeds import FeedSession
+from mars_lmm.data.feeds.common.clock import IN_ORDER, Clock
 from mars_lmm.data.feeds.common.columns.by_session import by_session
 from mars_lmm.data.feeds.common.columns.dates import NO_DAY, iso_date
 from mars_lmm.data.feeds.common.columns.delimited import csv_header
@@ -161,29 +161,8 @@ def merge(session: FeedSession, ledger: Ledger) -> Messages:
     )
 
     detail = "the time of the message with sequence number {} contradicts those around it; get the file again"
-    wrong = ~in_order(messages.time)
+    wrong = Clock().judge(messages.time, messages.time[:0]) != IN_ORDER
     return messages.keep(~refuse(session, messages, wrong, "time out of order", detail, messages.sequence, ledger))
-
-
-def in_order(times: np.ndarray) -> np.ndarray:
-    """Which of N times to keep, bool[N], so that none goes back and as few as possible are left out."""
-    if (times[1:] >= times[:-1]).all():
-        return np.ones(len(times), bool)
-    # The longest run that does not fall: `ends` has the earliest end that a run of each length can have.
-    ends: list[int] = []
-    last: list[int] = []  # the place of that end
-    before = np.full(len(times), -1)
-    for place, time in enumerate(times.tolist()):
-        length = bisect_right(ends, time)
-        before[place] = last[length - 1] if length else -1
-        ends[length : length + 1] = [time]
-        last[length : length + 1] = [place]
-    kept = np.zeros(len(times), bool)
-    place = last[-1]
-    while place >= 0:
-        kept[place] = True
-        place = before[place]
-    return kept
 
 
 def refuse(
