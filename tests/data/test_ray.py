@@ -36,5 +36,7 @@ def test_an_error_on_a_node_is_the_error_here(cluster, small_data, tmp_path):
     bad = tmp_path / "TEST_2024-01-02_34200000_57600000_message_1.csv"
     bad.write_text("34200.1,1,1,100,1000000,1\n34200.2,1,2,100,oops,1\n")
     bad.with_name(bad.name.replace("message", "orderbook")).write_text("1000100,1,1000000,100\n1000100,1,1000000,200\n")
+    config = replace(small_data, feed="lobster", path=str(tmp_path), cutoff="12:00")
+    config = replace(config, root=str(tmp_path / "x"), executor="ray")
     with pytest.raises(DataError, match=r"message_1.csv, row 2: malformed row: column 5: 'oops' is not an integer"):
-        prepare(replace(small_data, feed="lobster", path=str(tmp_path), root=str(tmp_path / "x"), executor="ray"))
+        prepare(config)
