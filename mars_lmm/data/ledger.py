@@ -12,6 +12,7 @@ import numpy as np
 from mars_lmm.data.errors import DataError
 
 RAISE, SKIP = "raise", "skip"
+UNREADABLE = "unreadable file"  # a reason that many feeds and the pipeline have
 MAX_HELD = 50_000  # rejections, before they are spilled
 
 
@@ -49,6 +50,11 @@ class Ledger:
     counts: Counter[str] = field(default_factory=Counter)
     rejections: list[Rejection] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def summary(self) -> str:
+        """How many rows were left out for which reason, in words; empty if none was."""
+        return ", ".join(f"{reason} ({count:,})" for reason, count in self.reasons.items())
 
     def refuse(self, source: Any, row: int | None, reason: str, detail: str) -> None:
         """Refuse one row.

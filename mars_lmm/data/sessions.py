@@ -18,7 +18,6 @@ from mars_lmm.data.ledger import Ledger
 from mars_lmm.data.names import is_symbol
 from mars_lmm.data.spool import SNAPSHOTS, SUFFIX, Spool, spooled_sessions
 
-UNREADABLE = "unreadable file"  # a reason for a rejection
 HELD = "held.json"  # in a spool's folder: all the sessions of its source, unless some of the source was refused
 
 

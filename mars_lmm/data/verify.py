@@ -22,8 +22,8 @@ import yaml
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import FEEDS, FeedSession, SortedFeed, Source, load_feed
-from mars_lmm.data.ledger import SKIP, Ledger
-from mars_lmm.data.sessions import UNREADABLE, absent, find_sessions, find_sources, sort_source
+from mars_lmm.data.ledger import SKIP, UNREADABLE, Ledger
+from mars_lmm.data.sessions import absent, find_sessions, find_sources, sort_source
 
 MAX_LISTED = 10  # bad rows of a session that are told of
 
@@ -121,9 +121,10 @@ def verify(
                 print(*verification.notes, sep="\n", end="\n" * bool(verification.notes), file=sys.stderr)
             _list_rejections(ledger, listed)
     if not total["rows"]:
-        left_out = ", ".join(f"{reason} ({count:,})" for reason, count in ledger.reasons.items()) or "nothing"
         counted = ", ".join(f"{what} ({count:,})" for what, count in (+ledger.counts).items()) or "nothing"
-        raise DataError(", ".join(map(str, paths)), f"no row to verify; left out: {left_out}; counted: {counted}")
+        raise DataError(
+            ", ".join(map(str, paths)), f"no row to verify; left out: {ledger.summary or 'nothing'}; counted: {counted}"
+        )
     return {
         "feed": name,
         "sessions": len(sessions),

@@ -7,8 +7,8 @@ import numpy as np
 
 from mars_lmm.data.feeds import load_feed
 from mars_lmm.data.flow import COLUMNS
-from mars_lmm.data.ledger import RAISE, Ledger
-from mars_lmm.data.sessions import UNREADABLE, find_sessions, find_sources, sort_source
+from mars_lmm.data.ledger import RAISE, UNREADABLE, Ledger
+from mars_lmm.data.sessions import find_sessions, find_sources, sort_source
 
 
 class Reading:

@@ -155,8 +155,7 @@ def replay_session(
             if orders == 0:
                 dropped = "no order within the session's hours"
                 if ledger.reasons:
-                    left_out = ", ".join(f"{reason} ({count:,})" for reason, count in ledger.reasons.items())
-                    dropped += f"; left out were: {left_out}"
+                    dropped += f"; left out were: {ledger.summary}"
         except DataError as error:
             if config.on_error == RAISE:
                 raise

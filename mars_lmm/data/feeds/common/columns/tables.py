@@ -12,10 +12,9 @@ from mars_lmm.data.feeds.common.columns.delimited import CsvForm, read_csv
 from mars_lmm.data.feeds.common.columns.fields import Fields
 from mars_lmm.data.feeds.common.columns.parquet import PARQUET, read_parquet
 from mars_lmm.data.feeds.common.files import RawFile
-from mars_lmm.data.ledger import RAISE, Ledger
+from mars_lmm.data.ledger import RAISE, UNREADABLE, Ledger
 
 CSV = ".csv"
-UNREADABLE = "unreadable file"
 
 
 def read_table(file: RawFile, wanted: Sequence[str], ledger: Ledger, form: CsvForm | None = None) -> Iterator[Fields]:
