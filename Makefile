@@ -30,7 +30,7 @@ demo: setup  ## Prepare, train, simulate and evaluate the synthetic market; writ
 	@echo "next:  $(BIN)/python train.py data=lobster data.path=DIR_OR_ZIP experiment=small"
 
 test: setup  ## The tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n auto --dist worksteal
 
 lint: setup  ## Style, and that the packages keep to their floors
 	$(BIN)/ruff check .

@@ -74,8 +74,8 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
 
     from mars_lmm.data.errors import DataError
     from mars_lmm.data.prepared import PreparedSet
+    from mars_lmm.models.checkpoint import load_order_model
     from mars_lmm.simulation.simulate import simulate as make_rollouts
-    from mars_lmm.training.checkpoint import load_order_model
 
     run = Path(config.run)
     summary = run / TRAINING_SUMMARY

@@ -3,6 +3,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from shared_data import SHARED
+
+# Each worker of pytest-xdist has a core of its own; said before torch loads its OpenMP runtime.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 # `--hypothesis-profile=fuzz` searches at random and for long; else every run tries the same few examples.
 with suppress(ImportError):  # `make gpu-check` runs the market's tests with torch and numba alone
@@ -13,7 +18,6 @@ with suppress(ImportError):  # `make gpu-check` runs the market's tests with tor
     settings.load_profile("quick")
 
 # For the same reason the package is imported where it is used.
-SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
 @pytest.fixture(scope="session")

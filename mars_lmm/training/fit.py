@@ -11,7 +11,7 @@ import lightning as L
 
 from mars_lmm.data.datamodule import OrderDataModule
 from mars_lmm.data.prepared import TRAIN
-from mars_lmm.training.checkpoint import read_checkpoint
+from mars_lmm.models.checkpoint import read_checkpoint
 from mars_lmm.training.order_module import OrderModule
 from mars_lmm.whole_files import write_text
 

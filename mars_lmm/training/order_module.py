@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
 from mars_lmm.data.prepared import PreparedSet
+from mars_lmm.models.checkpoint import KEY, build_model
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
-from mars_lmm.training.checkpoint import KEY, build_model, check_resume, describe_run
+from mars_lmm.training.identity import check_resume, describe_run
 from mars_lmm.training.optimizers import OptimConfig, build_adamw
 from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
 

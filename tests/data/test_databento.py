@@ -7,10 +7,10 @@ import zipfile
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import SHARED
 from databento_writer import COLUMNS, LAST, SNAPSHOT, START, TICK, csv_text, dbn_bytes, mbo, record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shared_data import SHARED
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.feeds import load_feed

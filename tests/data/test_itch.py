@@ -2,9 +2,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import SHARED
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_data import SHARED
 
 from mars_lmm.data import verify
 from mars_lmm.data.errors import DataError

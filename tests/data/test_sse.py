@@ -1,10 +1,8 @@
 """The Shanghai feed on a small day by hand, and on the real days where they are at hand."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from shared_data import SHARED
 from sorted_feeds import Reading
 from sse_writer import (
     log_line,
@@ -27,7 +25,6 @@ from mars_lmm.data.spool import SNAPSHOTS as SHOWN
 from mars_lmm.data.spool import read_records
 from mars_lmm.market.types import BUY, CANCEL, LIMIT, NO_SIDE, SELL
 
-SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 LAYOUTS = ("log", "tables", "merged")
 
 # kind, time HHMMSScc, side, price, size, buy id, sell id

@@ -1,13 +1,12 @@
 """The Shenzhen feed: a day by hand, days made by the reference venue, faults planted in them, and the real sample."""
 
 import json
-import os
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_data import SHARED
 from sorted_feeds import Reading
 from szse_writer import clock, random_messages, write_messages
 
@@ -20,7 +19,6 @@ from mars_lmm.data.validate import check_flow
 from mars_lmm.market.types import BEST_FIVE, BUY, CANCEL, LIMIT, MARKET, NO_SIDE, OPPOSITE_BEST, OWN_BEST, SELL
 from mars_lmm.tokenizers.observation import TAPE_COLUMNS
 
-SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 LAYOUTS = ("letters", "ascii", "unified")
 
 # kind, time HHMMSSmmm, side, price, size, buy id, sell id; the id of an order is its row

@@ -1,20 +1,19 @@
 """The facts against an outside program, brute force, and processes whose facts are known."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from paths import bars, garch_returns, gaussian
+from shared_data import SHARED
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.evaluation.facts import panels, read_bars, stylized_facts
 
-SHARED = Path(os.environ.get("MARS_LMM_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "facts"
+FACTS = SHARED / "data" / "facts"
 
 
 def printed_facts(path):
@@ -33,10 +32,10 @@ def leaves(value, path=()):
         yield path, value
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the shared data")
+@pytest.mark.skipif(not FACTS.exists(), reason="needs the shared data")
 def test_parity_with_the_outside_program():
-    found = printed_facts(SHARED / "minute_bars.parquet")
-    expected = json.loads((SHARED / "expected.json").read_text())["facts"]
+    found = printed_facts(FACTS / "minute_bars.parquet")
+    expected = json.loads((FACTS / "expected.json").read_text())["facts"]
     assert set(found) == set(expected)
     found, expected = dict(leaves(found)), dict(leaves(expected))
     assert set(found) == set(expected)

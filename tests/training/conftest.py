@@ -2,16 +2,11 @@ import lightning as L
 import pytest
 import torch
 from prepared_sets import numbered_rows, write_prepared
+from tiny import MODEL, OPTIM, ROW_LENGTH
 
 from mars_lmm.data.datamodule import OrderDataModule
-from mars_lmm.models.order_model import OrderModelConfig
-from mars_lmm.training.optimizers import OptimConfig
 from mars_lmm.training.order_module import OrderModule
 from mars_lmm.training.schedules import ScheduleConfig
-
-ROW_LENGTH = 16
-MODEL = OrderModelConfig(width=16, layers=1, heads=2, window=8, head="fields")
-OPTIM = OptimConfig(learning_rate=3e-3)
 
 
 @pytest.fixture(scope="session", autouse=True)

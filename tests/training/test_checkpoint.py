@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import MODEL, OPTIM
 from prepared_sets import numbered_rows, tokenizer, write_prepared
+from tiny import MODEL, OPTIM
 
-from mars_lmm.training.checkpoint import KEY, load_order_model, read_checkpoint
+from mars_lmm.models.checkpoint import KEY, load_order_model, read_checkpoint
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from mars_lmm.training.checkpoint import load_order_model
+from mars_lmm.models.checkpoint import load_order_model
 from mars_lmm.training.fit import train
 
 

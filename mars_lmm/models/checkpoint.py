@@ -1,85 +1,29 @@
-"""What a checkpoint says of the run that wrote it, and the model rebuilt from that alone.
+"""A checkpoint's file, and the model rebuilt from that alone.
 
-A checkpoint is Lightning's with one more key, `KEY`, of plain values. It is never unpickled: files are read
-with `weights_only=True`.
+A checkpoint is Lightning's with one more key, `KEY`, of plain values: what `mars_lmm.training.identity.describe_run`
+says of the run that wrote it. It is never unpickled: files are read with `weights_only=True`.
 """
 
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
 from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES
 from mars_lmm.tokenizers.orders import OrderTokenizer
-from mars_lmm.training.optimizers import OptimConfig
 
 KEY = "mars_lmm"
 VERSION = 1
-
-
-def describe_run(
-    config: dict[str, Any], model: OrderModelConfig, optim: OptimConfig, prepared: PreparedSet
-) -> dict[str, Any]:
-    """The value of `KEY`: plain values that rebuild the model and tell one run from another.
-
-    Args:
-        config: The resolved run config.
-        model: Shape of the model.
-        optim: Hyper-parameters of the optimiser.
-        prepared: The training data.
-    """
-    return {
-        "version": VERSION,
-        "config": config,
-        "model": asdict(model),
-        "optim": asdict(optim),
-        "tokenizer": prepared.tokenizer().to_dict(),
-        "fingerprint": prepared.fingerprint,
-        "cutoff": prepared.cutoff,
-    }
 
 
 def build_model(run: dict[str, Any]) -> OrderModel:
     """The model of a run, with fresh weights."""
     bins = OrderTokenizer.from_dict(run["tokenizer"]).bins
     return OrderModel(OrderModelConfig(**run["model"]), bins, NUM_MARKET_FEATURES)
-
-
-def check_resume(saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Refuse to go on with anything but the run that wrote the checkpoint.
-
-    The optimiser counts too: its settings are restored with its state, so other ones would be ignored without
-    a word. The length of the run may change.
-
-    Args:
-        saved: `describe_run` of the checkpoint.
-        current: `describe_run` of this run.
-
-    Raises:
-        ValueError: They differ; the message says in what.
-    """
-    differences = [
-        f"{name}.{field} was {saved[name].get(field)}, is {value}"
-        for name in ("model", "optim")
-        for field, value in current[name].items()
-        if saved[name].get(field) != value
-    ]
-    if saved["fingerprint"] != current["fingerprint"]:
-        differences.insert(0, f"the data was {saved['fingerprint']}, is {current['fingerprint']}")
-    if saved["tokenizer"] != current["tokenizer"]:
-        checksums = [OrderTokenizer.from_dict(run["tokenizer"]).checksum for run in (saved, current)]
-        differences.insert(0, "the tokenizer was {}, is {}".format(*checksums))
-    if differences:
-        raise ValueError(
-            f"cannot resume, the checkpoint belongs to another run: {'; '.join(differences)}. "
-            "Give this run the checkpoint's data and settings, or start a new one without a checkpoint"
-        )
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
