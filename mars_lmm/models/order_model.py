@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mars_lmm.models.embedding import OrderEmbedding
-from mars_lmm.models.heads import HEADS
+from mars_lmm.models.heads import HEADS, build_head
 from mars_lmm.models.ring_cache import RingCache
-from mars_lmm.models.transformer import Transformer, WindowAttention
+from mars_lmm.models.transformer import Transformer
+from mars_lmm.models.window_attention import Attend, BandedAttention, window_attention
 
 INIT_STD = 0.02
 
@@ -31,6 +32,9 @@ class OrderModelConfig:
     """Key/value heads, shared by heads / kv_heads query heads each; None: as many as query heads."""
     window: int = 1024
     """Orders that a layer attends to, the newest included."""
+    windows: list[int] | None = None
+    """Windows of the layers, a pattern repeated from the first layer on, the longest of them equal to `window`;
+    None: `window` in every layer."""
     mlp_width: int | None = None
     """Channels inside the gated MLP; None: 8/3 of the width, rounded up to a multiple of 32."""
     dropout: float = 0.0
@@ -39,7 +43,8 @@ class OrderModelConfig:
     """Embed the move since the open and the minute of the session. Worth it over many sessions; of a few, these
     numbers only name moments that do not come back."""
     head: str = "joint"
-    """"joint": one softmax over all tokens; "fields": type, price, size, interval in a chain."""
+    """"joint": one softmax over all tokens; "fields": type, price, size, interval in a chain; "tied": a chain over the
+    rows of the embedding's own tables."""
 
     def __post_init__(self):
         for name in ("width", "layers", "heads", "num_kv_heads", "window", "num_mlp_channels"):
@@ -52,6 +57,17 @@ class OrderModelConfig:
             )
         if self.heads % self.num_kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        if self.windows is not None:
+            if not self.windows or min(self.windows) < 1:
+                raise ValueError(f"windows is {self.windows}; it must name windows of at least 1 order")
+            if len(self.windows) > self.layers:
+                raise ValueError(
+                    f"windows names {len(self.windows)} layers of {self.layers}; name fewer, or add layers"
+                )
+            if max(self.windows) != self.window:
+                raise ValueError(
+                    f"window is {self.window}, but the longest of windows is {max(self.windows)}: set window to that"
+                )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
         if self.head not in HEADS:
@@ -68,13 +84,19 @@ class OrderModelConfig:
         return self.heads if self.kv_heads is None else self.kv_heads
 
     @property
+    def layer_windows(self) -> list[int]:
+        """The window of each layer."""
+        pattern = [self.window] if self.windows is None else self.windows
+        return [pattern[layer % len(pattern)] for layer in range(self.layers)]
+
+    @property
     def num_mlp_channels(self) -> int:
         """mlp_width with its default resolved."""
         return math.ceil(8 * self.width / 96) * 32 if self.mlp_width is None else self.mlp_width
 
 
 class OrderModel(nn.Module):
-    """A sliding-window transformer over orders, with one of two heads.
+    """A sliding-window transformer over orders, with one of three heads.
 
     Args:
         config: the shape.
@@ -100,7 +122,7 @@ class OrderModel(nn.Module):
             config.num_mlp_channels,
             config.dropout,
         )
-        self.head = HEADS[config.head](config.width, bins)
+        self.head = build_head(config.head, config.width, bins, self.embedding)
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -133,16 +155,31 @@ class OrderModel(nn.Module):
         Returns:
             [B, T, D].
         """
-        length = token.shape[1]
-        if segment is not None and bool((segment == segment[:, :1]).all()):
-            segment = None  # attention without a mask is faster
-        attention = WindowAttention(self.config.window, length, token.device, segment)
+        config, length = self.config, token.shape[1]
+        attends = window_attention(config.layer_windows, config.head_dim, length, token.device, segment)
         position = torch.arange(length, device=token.device)
-        return self.transformer(self.embedding(token, market), position, attention)
+        return self.transformer(self.embedding(token, market), position, attends)
+
+    def loss(self, hidden: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Weighted sum of the nats of next orders, to be minimised; never holds the logits of many positions.
+
+        Args:
+            hidden: [..., D].
+            target: int64 [...].
+            weight: [...], of any dtype, bool included.
+
+        Returns:
+            A scalar, in float32 or better; differentiable once.
+        """
+        return self.head.loss(hidden, target, weight)
 
     def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Nats [...] of the next order's token, int64 [...], given hidden [..., D]."""
         return self.head.nll(hidden, target)
+
+    def field_nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """Nats [..., 4] of the next order's `FIELDS`, each given those before it; they add up to `nll`."""
+        return self.head.field_nll(hidden, target)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits or log-probabilities [..., V] over all tokens, given hidden [..., D]."""
@@ -165,14 +202,21 @@ class OrderModel(nn.Module):
             length = torch.full((B,), T, device=token.device)
         cache = self.new_cache(B)
         store = cache.store(length)
-        attention = WindowAttention(self.config.window, T, token.device)
+        # Histories have lengths of their own, and FlexAttention would be compiled for each.
+        attentions = {window: BandedAttention(window, T, token.device) for window in set(self.config.layer_windows)}
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            store(layer, k, v)
-            return attention(layer, q, k, v)
+        def attend_and_store(layer: int, attend: Attend) -> Attend:
+            def attend_layer(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+                store(layer, k, v)
+                return attend(q, k, v)
 
+            return attend_layer
+
+        attends = [
+            attend_and_store(layer, attentions[window]) for layer, window in enumerate(self.config.layer_windows)
+        ]
         position = torch.arange(T, device=token.device)
-        hidden = self.transformer(self.embedding(token, market), position, attend)
+        hidden = self.transformer(self.embedding(token, market), position, attends)
         return hidden[torch.arange(B, device=token.device), length - 1], cache
 
     @torch.no_grad()
@@ -211,53 +255,74 @@ class OrderModel(nn.Module):
         weight = self.transformer.norm.weight
         config = self.config
         return RingCache.empty(
-            config.layers,
+            config.layer_windows,
             batch,
             config.num_kv_heads,
-            config.window,
             config.head_dim,
             weight.device,
             weight.dtype,
         )
 
     def num_parameters(self) -> dict[str, int]:
-        """Parameters of the embedding, the blocks with the final norm, the head, and in total."""
+        """Parameters of the parts and in total; each is counted once, tied tables in the embedding.
+
+        Returns:
+            `embedding`, `blocks` (with the final norm) and `head` add up to `total`. `non_embedding` is the count that
+            compute goes by: the weights of matrix products, the head's included, without norms and lookup tables.
+        """
         parts = {"embedding": self.embedding, "blocks": self.transformer, "head": self.head}
         counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-        return counts | {"total": sum(counts.values())}
+        products = sum(module.weight.numel() for module in self.modules() if isinstance(module, nn.Linear))
+        tied = sum(table.weight.numel() for table in self.head.tied_tables)
+        return counts | {"total": sum(counts.values()), "non_embedding": products + tied}
 
     def flops_per_token(self, sequence_length: int) -> float:
         """Floating-point operations of a training step (forward and backward) per order.
 
-        6 * P + 12 * layers * width * A (Chowdhery et al. 2022, appendix B), where P are the weights of matrix
-        products, tables left out, and A is the mean number of orders that an order attends to, causally and
-        within the window. Recomputation is not counted.
+        6 * P + 12 * width * A (Chowdhery et al. 2022, appendix B), where P is `non_embedding` of `num_parameters` and
+        A the mean number of orders that an order attends to, causally and within the window, added up over the
+        layers. The backward pass costs twice the forward pass; recomputation is not counted.
         """
-        weights = sum(module.weight.numel() for module in self.modules() if isinstance(module, nn.Linear))
-        full = min(sequence_length, self.config.window)
-        attended = (full * (full + 1) / 2 + (sequence_length - full) * full) / sequence_length
-        return 6 * weights + 12 * self.config.layers * self.config.width * attended
+        return 3 * self.forward_flops_per_token(sequence_length)
+
+    def forward_flops_per_token(self, sequence_length: int) -> float:
+        """Floating-point operations of the forward pass per order: a third of `flops_per_token`."""
+        attended = 0.0
+        for window in self.config.layer_windows:
+            full = min(sequence_length, window)
+            attended += (full * (full + 1) / 2 + (sequence_length - full) * full) / sequence_length
+        return self._flops(attended)
+
+    def decode_flops_per_token(self) -> float:
+        """Floating-point operations of one cached step per book, its rings read whole: 2 * P + 4 * width * windows."""
+        return self._flops(sum(self.config.layer_windows))
+
+    def _flops(self, attended: float) -> float:
+        return 2 * self.num_parameters()["non_embedding"] + 4 * self.config.width * attended
 
     def kv_bytes(self, batch: int) -> int:
         """Bytes of keys and values that one decode step reads.
 
-        2 * layers * batch * kv_heads * window * head_dim numbers: the whole ring, also while it fills.
+        2 * batch * kv_heads * head_dim * (sum of the layers' windows) numbers: whole rings, also while they fill.
         """
-        config = self.config
-        numbers = 2 * config.layers * batch * config.num_kv_heads * config.window * config.head_dim
-        return numbers * self.transformer.norm.weight.itemsize
+        return batch * self._kv_bytes_per_order() * sum(self.config.layer_windows)
 
     def bytes_per_step(self, batch: int) -> int:
         """Bytes that one decode step has to move, at least.
 
-        s * (P + R * batch * width) + kv_bytes * (1 + 1 / window) + s * batch * V, with s the bytes of a
-        number, P all parameters but the embedding tables (read once a step whatever the batch), R the tables
-        of which each book reads one row, kv_bytes read and one slot in `window` written, and V logits written
-        (joint head only).
+        s * (P + R * batch * width) + kv_bytes + w * layers * batch + s * batch * V, with s the bytes of a number, P
+        all parameters but the tables that are only looked up (read once a step whatever the batch), R the tables of
+        which each book reads one row, w the bytes of a slot, written in every layer, and V logits written (joint
+        head only).
         """
-        tables = [module.weight for module in self.modules() if isinstance(module, nn.Embedding)]
+        tied = {id(table) for table in self.head.tied_tables}
+        tables = [m.weight for m in self.modules() if isinstance(m, nn.Embedding) and id(m) not in tied]
         weights = sum(p.numel() for p in self.parameters()) - sum(table.numel() for table in tables)
         logits = self.vocabulary if self.config.head == "joint" else 0
         numbers = weights + batch * (len(tables) * self.config.width + logits)
-        itemsize = self.transformer.norm.weight.itemsize
-        return numbers * itemsize + self.kv_bytes(batch) * (self.config.window + 1) // self.config.window
+        written = batch * self.config.layers * self._kv_bytes_per_order()
+        return numbers * self.transformer.norm.weight.itemsize + self.kv_bytes(batch) + written
+
+    def _kv_bytes_per_order(self) -> int:
+        """Of one order's key and value in one layer."""
+        return 2 * self.config.num_kv_heads * self.config.head_dim * self.transformer.norm.weight.itemsize

@@ -1,23 +1,22 @@
-"""A LLaMA-style decoder in which every layer attends to the last `window` orders.
+"""A LLaMA-style decoder in which each layer attends to the last orders of its window.
 
 The blocks are the same in training, prefill and decoding. What differs is only how queries meet keys, so
-that is passed in as a function `attend(layer, q, k, v)`: `WindowAttention` here, or `RingCache.attend()`.
+that is passed in as a function `attend(q, k, v)` for each layer: from `window_attention`, or `RingCache.attend()`.
 
-Shape letters: B books, T orders, D width, H query heads, K key/value heads, C channels of a head, W window.
+Shape letters: B books, T orders, D width, H query heads, K key/value heads, C channels of a head.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mars_lmm.models.window_attention import Attend
+
 ROPE_BASE = 10_000.0
 NORM_EPS = 1e-6
-
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q[B, H, T, C], k[B, K, T, C], v[B, K, T, C]) -> [B, H, T, C]."""
 
 
 class RotaryAngles(nn.Module):
@@ -48,46 +47,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).type_as(x)
 
 
-class WindowAttention:
-    """Causal attention within a whole history: order t attends to orders t-W+1..t, of its own segment.
-
-    Args:
-        window: W.
-        length: T.
-        device: Where the history is.
-        segment: int [B, T], one number for the orders of a book that attend to each other; None: all do.
-    """
-
-    def __init__(self, window: int, length: int, device: torch.device, segment: Tensor | None = None):
-        # A block of W queries sees the W keys before it and its own: cost and memory grow with T * W instead of T * T.
-        # One band serves all blocks and layers.
-        self.blocks: list[tuple[slice, slice, Tensor | None]] = []
-        band = None
-        if length > window:
-            band = torch.ones(window, 2 * window, dtype=torch.bool, device=device).triu(1).tril(window)
-        for start in range(0, length, window):
-            stop = min(start + window, length)
-            queries, keys = slice(start, stop), slice(max(start - window, 0), stop)
-            # The first block sees no keys but its own; that needs no mask, and has faster kernels.
-            mask = None if start == 0 else band[: stop - start, : stop - start + window]
-            if segment is not None:
-                if mask is None:
-                    mask = torch.ones(stop, stop, dtype=torch.bool, device=device).tril()
-                mask = (segment[:, None, queries, None] == segment[:, None, None, keys]) & mask
-            self.blocks.append((queries, keys, mask))
-
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend; every layer does the same."""
-        gqa = q.shape[1] != k.shape[1]
-        attended = [
-            F.scaled_dot_product_attention(
-                q[:, :, queries], k[:, :, keys], v[:, :, keys], mask, is_causal=mask is None, enable_gqa=gqa
-            )
-            for queries, keys, mask in self.blocks
-        ]
-        return attended[0] if len(attended) == 1 else torch.cat(attended, dim=2)
-
-
 class Attention(nn.Module):
     """Multi-head attention, with grouped queries where kv_heads < heads."""
 
@@ -98,13 +57,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * head_dim, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, layer: int) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         """Hidden states x [B, T, D] -> [B, T, D]."""
         B, T, D = x.shape
         H, K = self.heads, self.kv_heads
         qk, v = self.qkv(x).view(B, T, H + 2 * K, -1).split((H + K, K), dim=2)
         q, k = rotate(qk, cos, sin).split((H, K), dim=2)
-        y = attend(layer, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        y = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.out(y.transpose(1, 2).reshape(B, T, D))
 
 
@@ -133,9 +92,9 @@ class Block(nn.Module):
         self.mlp = SwiGLU(width, mlp_width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, layer: int) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         """Hidden states x [B, T, D] -> [B, T, D]."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), cos, sin, attend, layer))
+        x = x + self.dropout(self.attention(self.attention_norm(x), cos, sin, attend))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
@@ -148,9 +107,12 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, kv_heads, mlp_width, dropout) for _ in range(layers))
         self.norm = nn.RMSNorm(width, eps=NORM_EPS)
 
-    def forward(self, x: Tensor, position: Tensor, attend: Attend) -> Tensor:
-        """Embedded orders x [B, T, D] at int64 positions [T] or [B, T] -> normed hidden states [B, T, D]."""
+    def forward(self, x: Tensor, position: Tensor, attends: Sequence[Attend]) -> Tensor:
+        """Embedded orders x [B, T, D] at int64 positions [T] or [B, T] -> normed hidden states [B, T, D].
+
+        `attends` holds each layer's attention.
+        """
         cos, sin = (table.unsqueeze(-2) for table in self.angles(position))  # broadcast over heads
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cos, sin, attend, layer)
+        for block, attend in zip(self.blocks, attends, strict=True):
+            x = block(x, cos, sin, attend)
         return self.norm(x)

@@ -5,27 +5,33 @@ Shape letters: B rows, T targets of a row.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.models.checkpoint import KEY, build_model
+from mars_lmm.models.order_head import FIELDS
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
 from mars_lmm.training.identity import check_resume, describe_run
 from mars_lmm.training.optimizers import OptimConfig, build_adamw
 from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
 
+BITS = ("bits", *(f"bits_{field}" for field in FIELDS))
+"""What validation logs in bits per order: the whole order, and each field given those before it."""
+
 
 class OrderModule(L.LightningModule):
     """Minimises the nats of the next order, given the orders before it and the market after each of them.
 
-    Logs `train/nats` and `validation/nats`, both per order.
+    Logs `train/nats` and `validation/nats`, both per order; of validation also `validation/bits`, and its parts
+    `validation/bits_type`, `_price`, `_size` and `_interval`, each given the fields before it.
 
     Args:
         model: Shape of the model.
@@ -50,13 +56,17 @@ class OrderModule(L.LightningModule):
         self.model: OrderModel = build_model(self.run)
         # Sums in float64: in float32 the mean over millions of orders depends on the batch size.
         self.validation_nats = MeanMetric(nan_strategy="error").set_dtype(torch.float64)
+        self.validation_bits = nn.ModuleDict(
+            {name: MeanMetric(nan_strategy="error").set_dtype(torch.float64) for name in BITS}
+        )
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Mean nats of the batch's scored orders; of all ranks' batches, once their gradients are averaged."""
-        nats_BT, scored_BT = self._nats(batch)
+        hidden_BTD, target_BT = self._read(batch)
+        scored_BT = batch["scored"]
         # Packed rows hold fewer orders than others, so that ranks that share a batch score unequal numbers of them.
         num_scored = self.trainer.strategy.reduce(scored_BT.sum().float(), reduce_op="mean")
-        loss = nats_BT.where(scored_BT, 0.0).sum() / num_scored
+        loss = self.model.loss(hidden_BTD, target_BT, scored_BT) / num_scored
         # Checked at once, so that no checkpoint is ever written after a step that could not be taken.
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -68,17 +78,20 @@ class OrderModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's scored orders to the mean over all of them."""
-        nats_BT, scored_BT = self._nats(batch)
+        nats_BTF = self.model.field_nll(*self._read(batch)).double()
+        nats_BT, scored_BT = nats_BTF.sum(dim=-1), batch["scored"]
         self.validation_nats.update(nats_BT, weight=scored_BT)
         self.log("validation/nats", self.validation_nats, prog_bar=True)
+        for name, parts_BT in zip(BITS, (nats_BT, *nats_BTF.unbind(dim=-1)), strict=True):
+            self.validation_bits[name].update(parts_BT / math.log(2), weight=scored_BT)
+            self.log(f"validation/{name}", self.validation_bits[name])
 
-    def _nats(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Nats [B, T] of each target, and which of them are scored."""
+    def _read(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Hidden states [B, T, D] and the targets [B, T] that each of them has to tell."""
         token, market = batch["token"], batch["market"]
         # The loader leaves it out where no row of the batch is packed.
         segment = batch["segment"][:, :-1] if "segment" in batch else None
-        hidden = self.model(token[:, :-1], market[:, :-1], segment)
-        return self.model.nll(hidden, token[:, 1:]).float(), batch["scored"]
+        return self.model(token[:, :-1], market[:, :-1], segment), token[:, 1:]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, and a learning rate that changes with every optimiser step."""

@@ -4,13 +4,11 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mars_lmm.models import heads
-from mars_lmm.models.heads import inverse_cdf
+from mars_lmm.models.order_head import inverse_cdf
 
-HEADS = pytest.mark.parametrize("head", ["joint", "fields"])
+HEADS = pytest.mark.parametrize("head", ["joint", "fields", "tied"])
 BINS = pytest.mark.parametrize("bins", [(3, 4, 5, 2), (2, 3, 3, 7)])
 
 
@@ -58,19 +56,6 @@ def test_field_terms_are_the_conditionals_of_the_joint(make_model):
     assert_close(terms.sum(-1), model.nll(hidden, target))
 
 
-def test_chunked_nll_has_the_gradients_of_the_whole(make_model, monkeypatch):
-    monkeypatch.setattr(heads, "NLL_CHUNK", 4)
-    model = make_model()
-    hidden = random_hidden(2, 7).requires_grad_()
-    target = torch.randint(120, (2, 7), generator=torch.Generator().manual_seed(2))
-    weight = torch.rand(2, 7, generator=torch.Generator().manual_seed(3))
-    parameters = (hidden, model.head.proj.weight)
-    chunked = torch.autograd.grad((model.nll(hidden, target) * weight).sum(), parameters)
-    whole = F.cross_entropy(model.logits(hidden).flatten(0, 1), target.flatten(), reduction="none")
-    expected = torch.autograd.grad((whole.view(2, 7) * weight).sum(), parameters)
-    assert_close(chunked, expected)
-
-
 def draw(probabilities, uniform):
     """The first index whose cumulative probability exceeds the uniform, in float64."""
     return int(torch.searchsorted(probabilities.cumsum(0) / probabilities.sum(), uniform, right=True))
@@ -83,7 +68,11 @@ def test_sample_inverts_the_enumerated_distribution(make_model, head, bins):
     model = make_model(bins=bins, head=head)
     hidden, uniform = random_hidden(200), random_uniform(200)
     types, prices, sizes, intervals = bins
-    stages = (types * prices, sizes * intervals) if head == "joint" else bins
+    stages = {
+        "joint": (types * prices, sizes * intervals),
+        "fields": bins,
+        "tied": (types * prices, sizes, intervals),
+    }[head]
     expected = []
     for p, u in zip(log_probabilities(model, hidden).exp(), uniform, strict=True):
         token, rest = 0, p

@@ -70,11 +70,11 @@ def test_a_packed_row_is_its_sessions_one_by_one(make_model, make_orders, length
 
 
 @pytest.mark.parametrize("length", [WINDOW, 40])
-def test_rows_of_one_segment_go_the_way_of_rows_without(make_model, make_orders, length):
+def test_rows_of_one_segment_are_rows_without(make_model, make_orders, length):
     model = make_model()
     token, market = make_orders(2, length)
     segment = torch.tensor([[3], [0]]).expand(2, length)
-    assert torch.equal(model(token, market, segment), model(token, market))
+    assert_close(model(token, market, segment), model(token, market), atol=1e-5, rtol=1e-5)
 
 
 def test_default_shape():
@@ -89,6 +89,7 @@ def test_default_shape():
         "blocks": blocks,
         "head": head,
         "total": embedding + blocks + head,
+        "non_embedding": 8 * (4 * 256 * 256 + 3 * 256 * 704) + 40 * 256 + 256 * 256 + head,
     }
     assert model.num_parameters()["total"] == sum(p.numel() for p in model.parameters())
     assert set(model.state_dict()) == dict(model.named_parameters()).keys()
@@ -108,7 +109,7 @@ def test_flops_and_bytes_follow_their_formulas(make_model):
     assert model.bytes_per_step(5) == expected
 
 
-@pytest.mark.parametrize("head", ["joint", "fields"])
+@pytest.mark.parametrize("head", ["joint", "fields", "tied"])
 def test_initialization(head):
     torch.manual_seed(0)
     model = OrderModel(OrderModelConfig(width=256, layers=8, head=head))
@@ -123,7 +124,7 @@ def test_initialization(head):
     )  # nearly uniform
 
 
-@pytest.mark.parametrize("head", ["joint", "fields"])
+@pytest.mark.parametrize("head", ["joint", "fields", "tied"])
 def test_every_parameter_learns(make_model, make_orders, head):
     model = make_model(head=head)
     token, market = make_orders(2, 33)
@@ -131,7 +132,7 @@ def test_every_parameter_learns(make_model, make_orders, head):
     assert all(parameter.grad.any() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("head", ["joint", "fields"])
+@pytest.mark.parametrize("head", ["joint", "fields", "tied"])
 def test_training_learns_a_pattern(make_orders, head):
     torch.manual_seed(0)
     model = OrderModel(OrderModelConfig(width=32, layers=2, heads=4, window=WINDOW, head=head), BINS)
@@ -162,7 +163,7 @@ def test_dropout_acts_in_training_only(make_model, make_orders):
         ({"window": 0}, "window is 0"),
         ({"kv_heads": 0}, "num_kv_heads is 0"),
         ({"dropout": 1.0}, "dropout"),
-        ({"head": "softmax"}, "joint, fields"),
+        ({"head": "softmax"}, "joint, fields, tied"),
     ],
 )
 def test_impossible_shapes_are_refused(overrides, message):

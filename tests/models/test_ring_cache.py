@@ -136,12 +136,12 @@ def test_steps_write_in_place(make_model, make_orders):
     model = make_model()
     token, market = make_orders(2, 20)
     cache = model.new_cache(2)
-    storage = [tensor.data_ptr() for tensor in (cache.k, cache.v, cache.position)]
+    storage = [tensor.data_ptr() for tensor in (*cache.k, *cache.v, cache.position)]
     step_all(model, token, market, cache)
-    assert [tensor.data_ptr() for tensor in (cache.k, cache.v, cache.position)] == storage
+    assert [tensor.data_ptr() for tensor in (*cache.k, *cache.v, cache.position)] == storage
 
 
-@pytest.mark.parametrize("head", ["joint", "fields"])
+@pytest.mark.parametrize("head", ["joint", "fields", "tied"])
 def test_decoding_is_one_graph_for_all_positions(make_model, make_orders, head):
     """No host round trip and no dependence on the position's value: it traces whole, and only once."""
     model = make_model(head=head)

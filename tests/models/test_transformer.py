@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mars_lmm.models.transformer import ROPE_BASE, RotaryAngles, WindowAttention, rotate
+from mars_lmm.models.transformer import ROPE_BASE, RotaryAngles, rotate
+from mars_lmm.models.window_attention import BandedAttention
 
 
 def test_angles_are_position_times_frequency():
@@ -56,8 +57,8 @@ def test_window_attention_equals_the_dense_definition(length, kv_heads):
     generator = torch.Generator().manual_seed(0)
     q = torch.randn(2, heads, length, channels, generator=generator)
     k, v = torch.randn(2, 2, kv_heads, length, channels, generator=generator)
-    attention = WindowAttention(window, length, q.device)
-    assert_close(attention(0, q, k, v), dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5)
+    attention = BandedAttention(window, length, q.device)
+    assert_close(attention(q, k, v), dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5)
     segment = torch.stack([torch.arange(length) // 5, torch.arange(length) // 13]).to(torch.uint8)
-    attention = WindowAttention(window, length, q.device, segment)
-    assert_close(attention(0, q, k, v), dense_attention(q, k, v, window, segment), atol=1e-5, rtol=1e-5)
+    attention = BandedAttention(window, length, q.device, segment)
+    assert_close(attention(q, k, v), dense_attention(q, k, v, window, segment), atol=1e-5, rtol=1e-5)

@@ -69,6 +69,11 @@ def test_validation_is_the_mean_over_all_scored_targets(batch_size, make_module,
     scored = np.concatenate([row[first:] for first, row in enumerate(nats)])
     (result,) = make_trainer().validate(module, datamodule=make_data(batch_size), verbose=False)
     assert result["validation/nats"] == pytest.approx(scored.mean(), rel=1e-6)
+    assert result["validation/bits"] == pytest.approx(scored.mean() / math.log(2), rel=1e-6)
+    fields = [result[f"validation/bits_{field}"] for field in ("type", "price", "size", "interval")]
+    assert sum(fields) == pytest.approx(result["validation/bits"], rel=1e-6)
+    # A fresh model is close to uniform over each field.
+    assert fields == pytest.approx([math.log2(3), 5, 5, 4], rel=0.02)
 
 
 def test_an_untrained_model_knows_nothing(make_module, make_data, make_trainer):

@@ -1,0 +1,69 @@
+"""One softmax over all tokens.
+
+Shape letters: n positions, D width, V tokens = types * prices * sizes * intervals.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mars_lmm.models.linear_cross_entropy import MIN_CHUNK, linear_cross_entropy
+from mars_lmm.models.order_head import OrderHead, inverse_cdf
+
+
+class JointHead(OrderHead):
+    """One linear layer over all tokens."""
+
+    def __init__(self, width: int, bins: tuple[int, int, int, int]):
+        super().__init__()
+        self.bins = bins
+        types, prices, sizes, intervals = bins
+        self.groups, self.members = types * prices, sizes * intervals
+        self.proj = nn.Linear(width, self.groups * self.members, bias=False)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] given hidden [..., D]."""
+        return self.proj(hidden)
+
+    def loss(self, hidden: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Sum of weight * nats over all positions, differentiable once; the logits are computed once."""
+        if not torch.is_grad_enabled():
+            return super().loss(hidden, target, weight)
+        return linear_cross_entropy(hidden.flatten(0, -2), self.proj.weight, target.flatten(), weight.flatten())
+
+    def chunk_size(self, positions: int) -> int:
+        """Few: float32 copies of the logits lie beside them."""
+        return MIN_CHUNK
+
+    def chunk_nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """Nats [n, 4] of the fields, from logits marginalised over the fields that follow."""
+        logits = self.logits(hidden).float().view(-1, *self.bins)
+        kind, price, size, interval = torch.unravel_index(target, self.bins)
+        row = torch.arange(len(target), device=target.device)
+        # The only pass over all logits; the rest is on the target's own path down the tree of fields.
+        prices = logits.flatten(3).logsumexp(dim=-1)
+        chosen = logits[row, kind, price]
+        sizes = chosen.logsumexp(dim=-1)
+        path = torch.stack(
+            (
+                prices.flatten(1).logsumexp(dim=-1),
+                prices[row, kind].logsumexp(dim=-1),
+                prices[row, kind, price],
+                sizes[row, size],
+                chosen[row, size, interval],
+            ),
+            dim=-1,
+        )
+        return path[:, :-1] - path[:, 1:]
+
+    def sample(self, hidden: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+        """Draw tokens int64 [B]: type and price by uniform[:, 0], then size and interval by uniform[:, 1].
+
+        Two short cumulative sums instead of one over all tokens keep rare orders from drowning in rounding.
+        """
+        # [groups, B, members], a product for each (type, price): one product of a few rows with a tall matrix
+        # leaves CPU cores idle.
+        weight = self.proj.weight.view(self.groups, self.members, -1).transpose(1, 2)
+        logits = torch.matmul(hidden / temperature, weight).float()
+        group = inverse_cdf(logits.logsumexp(dim=-1).t(), uniform[:, 0])
+        book = torch.arange(len(group), device=group.device)
+        return group * self.members + inverse_cdf(logits[group, book], uniform[:, 1])
