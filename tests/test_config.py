@@ -13,6 +13,7 @@ from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig
 from mars_lmm.data.prepare import PrepareConfig
 from mars_lmm.models.order_model import OrderModel
 from mars_lmm.paths import CONF
+from mars_lmm.training.divergence import LastCheckpoint
 
 EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
 DATA = sorted(path.stem for path in Path(CONF, "data").glob("*.yaml"))
@@ -49,6 +50,22 @@ def test_every_feed_composes(feed):
         overrides.append(f"data.options.mapping={CONF}/mapping/lobster.yaml")
     config = typed(composed("prepare", f"data={feed}", *overrides), PrepareConfig)
     assert (config.data.feed, config.data.name) == (feed, feed)
+
+
+@pytest.mark.parametrize(("optim", "rate"), [("adamw", "0.01"), ("muon", "null")])
+@pytest.mark.parametrize("schedule", ["cosine", "wsd"])
+def test_every_optimiser_and_schedule_composes(optim, rate, schedule):
+    config = train_config(f"optim={optim}", f"optim.learning_rate={rate}", f"schedule={schedule}")
+    assert config.optim.name == optim
+    assert config.optim.learning_rate == {"0.01": 0.01, "null": None}[rate]
+    assert config.schedule.decay == schedule
+
+
+def test_callbacks_build():
+    config = train_config("callbacks.divergence.patience=9")
+    callbacks = {name: build(callback) for name, callback in config.callbacks.items()}
+    assert isinstance(callbacks["last"], LastCheckpoint)
+    assert callbacks["divergence"].patience == 9
 
 
 def test_several_feeds_compose():

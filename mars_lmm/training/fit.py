@@ -10,8 +10,8 @@ from typing import Any
 import lightning as L
 
 from mars_lmm.data.datamodule import OrderDataModule
-from mars_lmm.data.prepared import TRAIN
 from mars_lmm.models.checkpoint import read_checkpoint
+from mars_lmm.training.decays import DecayPoints, orders_seen
 from mars_lmm.training.order_module import OrderModule
 from mars_lmm.whole_files import write_text
 
@@ -72,24 +72,24 @@ def train(
 
     Returns:
         What `metrics.json` holds: the best `validation_nats`, `step`, `orders_seen` (targets of all ranks and
-        epochs, on average over rows), `seconds` and `parameters`.
+        epochs, on average over rows), `seconds`, `parameters`, and `decays`, what `DecayPoints` took down.
 
     Raises:
         ValueError: The checkpoint cannot be read, or belongs to another run.
-        FloatingPointError: The loss is not finite.
+        FloatingPointError: The run diverged (`mars_lmm.training.divergence`).
     """
     if checkpoint is not None:
         read_checkpoint(checkpoint)  # the Trainer would fail without naming the file
-    run = RunMetrics()
-    trainer.callbacks.insert(0, run)  # before the checkpoints, which hold its state
+    run, decays = RunMetrics(), DecayPoints(folder / "checkpoints")
+    trainer.callbacks[:0] = [run, decays]  # before the checkpoints, which hold their state
     trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    train = datamodule.prepared.splits[TRAIN]
     metrics = {
         "validation_nats": run.validation_nats,
         "step": trainer.global_step,
-        "orders_seen": round(trainer.train_dataloader.samples_consumed * train["orders"] / train["rows"]),
+        "orders_seen": orders_seen(trainer),
         "seconds": run.seconds,
         "parameters": module.model.num_parameters(),
+        "decays": decays.reached,
     }
     if trainer.is_global_zero:
         write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")

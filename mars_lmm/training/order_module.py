@@ -6,12 +6,14 @@ Shape letters: B rows, T targets of a row.
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
@@ -20,7 +22,9 @@ from mars_lmm.models.checkpoint import KEY, build_model
 from mars_lmm.models.order_head import FIELDS
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
 from mars_lmm.training.identity import check_resume, describe_run
-from mars_lmm.training.optimizers import OptimConfig, build_adamw
+from mars_lmm.training.norms import clip_norm
+from mars_lmm.training.optimizers import OptimConfig, build_optimizer
+from mars_lmm.training.rules import learning_rate
 from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
 
 BITS = ("bits", *(f"bits_{field}" for field in FIELDS))
@@ -30,12 +34,13 @@ BITS = ("bits", *(f"bits_{field}" for field in FIELDS))
 class OrderModule(L.LightningModule):
     """Minimises the nats of the next order, given the orders before it and the market after each of them.
 
-    Logs `train/nats` and `validation/nats`, both per order; of validation also `validation/bits`, and its parts
-    `validation/bits_type`, `_price`, `_size` and `_interval`, each given the fields before it.
+    Logs `train/nats` and `validation/nats`, both per order, and `train/gradient_norm` where gradients are clipped; of
+    validation also `validation/bits`, and its parts `validation/bits_type`, `_price`, `_size` and `_interval`, each
+    given the fields before it.
 
     Args:
         model: Shape of the model.
-        optim: Hyper-parameters of the optimiser.
+        optim: Hyper-parameters of the optimiser; a learning rate of None is resolved by the model's size.
         schedule: Learning-rate schedule and length of the run.
         prepared: The set to train on; checkpoints name it, and do not resume on another.
         config: The resolved run config, plain values; a checkpoint carries it.
@@ -50,10 +55,13 @@ class OrderModule(L.LightningModule):
         config: dict[str, Any],
     ):
         super().__init__()
-        self.optim = optim
         self.schedule = schedule
         self.run = describe_run(config, model, optim, prepared)
         self.model: OrderModel = build_model(self.run)
+        if optim.learning_rate is None:
+            optim = replace(optim, learning_rate=learning_rate(self.model.num_parameters()["non_embedding"]))
+            self.run["optim"] = asdict(optim)
+        self.optim = optim
         # Sums in float64: in float32 the mean over millions of orders depends on the batch size.
         self.validation_nats = MeanMetric(nan_strategy="error").set_dtype(torch.float64)
         self.validation_bits = nn.ModuleDict(
@@ -67,12 +75,6 @@ class OrderModule(L.LightningModule):
         # Packed rows hold fewer orders than others, so that ranks that share a batch score unequal numbers of them.
         num_scored = self.trainer.strategy.reduce(scored_BT.sum().float(), reduce_op="mean")
         loss = self.model.loss(hidden_BTD, target_BT, scored_BT) / num_scored
-        # Checked at once, so that no checkpoint is ever written after a step that could not be taken.
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.global_step}: lower optim.learning_rate, lengthen "
-                "schedule.warmup_steps or clip gradients (trainer.gradient_clip_val)"
-            )
         self.log("train/nats", loss, prog_bar=True)
         return loss
 
@@ -94,14 +96,37 @@ class OrderModule(L.LightningModule):
         return self.model(token[:, :-1], market[:, :-1], segment), token[:, 1:]
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, and a learning rate that changes with every optimiser step."""
+        """The optimiser, and a learning rate that changes with every step of it.
+
+        Raises:
+            ValueError: Muon was asked for where a rank holds only a part of each matrix.
+        """
         trainer = self.trainer
-        # Lightning refuses to clip the gradients of a fused optimiser under mixed precision, even bfloat16.
-        clips_in_mixed = isinstance(trainer.precision_plugin, MixedPrecision) and trainer.gradient_clip_val
-        fused = trainer.strategy.root_device.type == "cuda" and not clips_in_mixed
-        optimizer = build_adamw(self.model, self.optim, fused)
+        if self.optim.name == "muon" and type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy):
+            raise ValueError(
+                f"optim=muon needs whole matrices, and {type(trainer.strategy).__name__} may share them out between "
+                "ranks: use trainer.strategy=ddp or optim=adamw"
+            )
+        # Where gradients are scaled, a fused optimiser takes the scale out itself, after clipping would need it.
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        fused = trainer.strategy.root_device.type == "cuda" and not (scaled and trainer.gradient_clip_val)
+        optimizer = build_optimizer(self.model, self.optim, fused)
         scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(step, self.schedule))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and log the norm, which is known then; Lightning's own clipping keeps it to itself."""
+        by_norm = gradient_clip_algorithm in (None, "norm") and gradient_clip_val
+        # Under FSDP1 a rank sees its own shard's norm only; Lightning says so.
+        if by_norm and not isinstance(self.trainer.strategy, FSDPStrategy):
+            self.log("train/gradient_norm", clip_norm(self.parameters(), gradient_clip_val))
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_fit_start(self) -> None:
         """Check that the Trainer stops with the schedule.

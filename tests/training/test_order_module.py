@@ -124,15 +124,33 @@ def test_trainer_and_schedule_must_agree(max_steps, make_module, make_data, make
         trainer.fit(make_module(max_steps=12), datamodule=make_data())
 
 
-class Poison(L.Callback):
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        if trainer.global_step == 3:
-            next(module.model.parameters()).data.fill_(float("nan"))
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_clips_by_the_norm_that_is_logged(precision, make_module, make_data, make_trainer):
+    """As one call of torch does, on the gradients of the same batch."""
+    norms, clipped = [], []
+
+    class Gradients(L.Callback):
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            norms.append(torch.nn.utils.get_total_norm([p.grad for p in module.parameters()]).item())
+
+        def on_before_zero_grad(self, trainer, module, optimizer):
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            clipped.append(torch.nn.utils.get_total_norm(gradients).item())
+
+        def on_train_batch_end(self, trainer, module, *batch):
+            assert trainer.callback_metrics["train/gradient_norm"].item() == pytest.approx(norms[-1])
+
+    trainer = make_trainer(max_steps=4, precision=precision, gradient_clip_val=0.05, callbacks=[Gradients()])
+    trainer.fit(make_module(), datamodule=make_data())
+    assert min(norms) > 0.05
+    assert clipped[1:] == pytest.approx([0.05] * 3, rel=1e-3)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(make_module, make_data, make_trainer):
-    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 3: lower optim\.learning_rate"):
-        make_trainer(callbacks=[Poison()]).fit(make_module(), datamodule=make_data())
+def test_other_clipping_is_the_trainers(make_module, make_data, make_trainer):
+    for options in ({"gradient_clip_val": 0.1, "gradient_clip_algorithm": "value"}, {}):
+        trainer = make_trainer(max_steps=2, **options)
+        trainer.fit(make_module(), datamodule=make_data())
+        assert "train/gradient_norm" not in trainer.callback_metrics
 
 
 def test_clipping_under_mixed_precision(make_module, make_data, make_trainer):
@@ -143,9 +161,11 @@ def test_clipping_under_mixed_precision(make_module, make_data, make_trainer):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_trains_on_a_gpu(precision, make_module, make_data, make_trainer):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_trains_on_a_gpu(name, precision, make_module, make_data, make_trainer):
     trainer = make_trainer(max_steps=4, accelerator="gpu", devices=1, precision=precision, gradient_clip_val=1.0)
-    trainer.fit(make_module(), datamodule=make_data(num_workers=2))
+    module = make_module(optim=OptimConfig(name=name, learning_rate=3e-3))
+    trainer.fit(module, datamodule=make_data(num_workers=2))
     assert trainer.global_step == 4
-    assert trainer.optimizers[0].defaults["fused"] == (True if precision == "32-true" else None)
+    assert trainer.optimizers[0].param_groups[-1]["fused"] == (None if precision == "16-mixed" else True)
