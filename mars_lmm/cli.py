@@ -51,7 +51,7 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     prepared = prepare(config.data)
 
     L.seed_everything(config.seed, workers=True, verbose=False)
-    module = OrderModule(config.model, config.optim, config.schedule, prepared, resolved)
+    module = OrderModule(config.model, config.optim, config.schedule, prepared, resolved, config.execution)
     loader = OrderDataModule(prepared, config.data.batch_size, config.data.num_workers, config.seed, config.data.block)
     last = folder / "checkpoints" / "last.ckpt"
     metrics = fit(module, loader, trainer, folder, last if last.exists() else None)

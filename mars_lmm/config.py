@@ -12,6 +12,7 @@ from mars_lmm.data.config import DataConfig
 from mars_lmm.models.order_model import OrderModelConfig
 from mars_lmm.simulation.simulate import RolloutConfig
 from mars_lmm.training.optimizers import OptimConfig
+from mars_lmm.training.parallelize import ExecutionConfig
 from mars_lmm.training.schedules import ScheduleConfig
 
 
@@ -35,6 +36,8 @@ class TrainConfig:
     """Length of the run and learning rate."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Arguments of lightning.Trainer."""
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    """Compilation, recomputation and sharding."""
     callbacks: dict[str, Any] = field(default_factory=dict)
     """Lightning callbacks by name."""
     logger: dict[str, Any] = field(default_factory=dict)

@@ -24,6 +24,8 @@ from mars_lmm.models.order_model import OrderModel, OrderModelConfig
 from mars_lmm.training.identity import check_resume, describe_run
 from mars_lmm.training.norms import clip_norm
 from mars_lmm.training.optimizers import OptimConfig, build_optimizer
+from mars_lmm.training.parallelize import ExecutionConfig, gather, parallelize, release
+from mars_lmm.training.ranks import num_ranks, sum_over_ranks
 from mars_lmm.training.rules import learning_rate
 from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
 
@@ -44,6 +46,7 @@ class OrderModule(L.LightningModule):
         schedule: Learning-rate schedule and length of the run.
         prepared: The set to train on; checkpoints name it, and do not resume on another.
         config: The resolved run config, plain values; a checkpoint carries it.
+        execution: How the model is run; None: as it is written.
     """
 
     def __init__(
@@ -53,9 +56,11 @@ class OrderModule(L.LightningModule):
         schedule: ScheduleConfig,
         prepared: PreparedSet,
         config: dict[str, Any],
+        execution: ExecutionConfig | None = None,
     ):
         super().__init__()
         self.schedule = schedule
+        self.execution = ExecutionConfig() if execution is None else execution
         self.run = describe_run(config, model, optim, prepared)
         self.model: OrderModel = build_model(self.run)
         if optim.learning_rate is None:
@@ -67,16 +72,52 @@ class OrderModule(L.LightningModule):
         self.validation_bits = nn.ModuleDict(
             {name: MeanMetric(nan_strategy="error").set_dtype(torch.float64) for name in BITS}
         )
+        self._num_scored: list[Tensor] = []  # by each batch since the last optimiser step
+        self._parallelized = False
+
+    def configure_model(self) -> None:
+        """Compile and shard, once the Trainer has its devices; the Trainer calls it again for each of its runs."""
+        if not self._parallelized:
+            parallelize(self.model, self.device_mesh, self.execution)
+            self._parallelized = True
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Mean nats of the batch's scored orders; of all ranks' batches, once their gradients are averaged."""
+        """Mean nats of the batch's scored orders; of all ranks' batches, once their gradients are averaged.
+
+        Of batches whose gradients are accumulated, the nats are divided by what the first one scores.
+        """
         hidden_BTD, target_BT = self._read(batch)
         scored_BT = batch["scored"]
+        nats = self.model.loss(hidden_BTD, target_BT, scored_BT)
         # Packed rows hold fewer orders than others, so that ranks that share a batch score unequal numbers of them.
-        num_scored = self.trainer.strategy.reduce(scored_BT.sum().float(), reduce_op="mean")
-        loss = self.model.loss(hidden_BTD, target_BT, scored_BT) / num_scored
-        self.log("train/nats", loss, prog_bar=True)
+        all_nats, num_scored = sum_over_ranks(torch.stack((nats.detach(), scored_BT.sum())))
+        self._num_scored.append(num_scored)
+        loss = num_ranks() * nats / self._num_scored[0]
+        if self.trainer.accumulate_grad_batches == 1:
+            self._num_scored.clear()
+        self.log("train/nats", all_nats / num_scored, prog_bar=True)
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Make of accumulated gradients those of the mean over all their orders, however many each batch scored.
+
+        The Trainer divides by `accumulate_grad_batches`, also at the end of an epoch, where there may be fewer.
+        """
+        if self._num_scored:
+            mean_scored = sum(self._num_scored) / self.trainer.accumulate_grad_batches
+            factor = (self._num_scored[0] / mean_scored).item()
+            for weight in self.model.parameters():
+                if weight.grad is not None:
+                    weight.grad.mul_(factor)
+            self._num_scored.clear()
+
+    def on_validation_epoch_start(self) -> None:
+        """Let each rank validate at its own pace."""
+        gather(self.model)
+
+    def on_validation_epoch_end(self) -> None:
+        """Go back to sharded weights, if they were."""
+        release(self.model)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's scored orders to the mean over all of them."""

@@ -27,7 +27,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def make_module(prepared):
-    def make(max_steps=12, model=MODEL, optim=OPTIM, prepared=prepared, config=None, **schedule):
+    def make(max_steps=12, model=MODEL, optim=OPTIM, prepared=prepared, config=None, execution=None, **schedule):
         L.seed_everything(0, verbose=False)
         return OrderModule(
             model,
@@ -35,6 +35,7 @@ def make_module(prepared):
             ScheduleConfig(max_steps, **({"warmup_steps": 2} | schedule)),
             prepared,
             {"seed": 0} if config is None else config,
+            execution,
         )
 
     return make
