@@ -1,0 +1,1 @@
+"""Scaling laws: a ladder of sizes and budgets, run by run, and the law fitted to their losses."""
