@@ -19,8 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mars_lmm.composition import build, entry
 from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig
-
-TRAINING_SUMMARY = "training.json"
+from mars_lmm.paths import TRAINING_SUMMARY
 
 
 @entry("train", TrainConfig)
@@ -79,13 +78,13 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
 
     run = Path(config.run)
     summary = run / TRAINING_SUMMARY
-    if not summary.exists():
-        raise DataError(summary, "no such file: give run=FOLDER of a finished train.py run")
-    prepared = PreparedSet.load(json.loads(summary.read_text())["prepared"])
+    if config.prepared is None and not summary.exists():
+        raise DataError(summary, "no such file: give run=FOLDER of a finished train.py run, or prepared=SET")
+    prepared = PreparedSet.load(config.prepared or json.loads(summary.read_text())["prepared"])
     named = run / "checkpoints" / f"{config.checkpoint}.ckpt"
     checkpoint = named if named.exists() else Path(config.checkpoint)
     if not checkpoint.exists():
-        raise DataError(checkpoint, f"no such checkpoint: give checkpoint=best, last or a file; {named} is none")
+        raise DataError(checkpoint, f"no such checkpoint: give checkpoint=best, last or a path; {named} is none")
     model, _ = load_order_model(checkpoint, prepared.tokenizer_checksum)
     device = config.device
     if device == "auto":

@@ -49,9 +49,11 @@ class SimulateConfig(RolloutConfig):
     """`simulate.py`: rollouts of a trained model from held-out starts."""
 
     run: str = MISSING
-    """The run folder that train.py wrote."""
+    """The run folder that train.py wrote; with `prepared`, any folder to write to."""
     checkpoint: str = "best"
-    """Which of its checkpoints: best or last, or a file."""
+    """Which of its checkpoints: best or last; or a file, or an exported folder."""
+    prepared: str | None = None
+    """The prepared set to start from; by default the one that the run was trained on."""
     device: str = "auto"
     """Where the model runs: auto, cpu or cuda. The books are on the CPU."""
 

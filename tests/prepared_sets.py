@@ -31,7 +31,7 @@ def write_prepared(
     tokenizer(bins).save(folder / TOKENIZER)
     prepared = PreparedSet(
         path=folder,
-        recipe={},
+        recipe={"settings": {"feeds": [{"feed": "synthetic"}]}},
         fingerprint=hashlib.sha256(train.tobytes() + validation.tobytes()).hexdigest()[:16],
         tokenizer_checksum=tokenizer(bins).checksum,
         row_length=train.shape[1] - 1,

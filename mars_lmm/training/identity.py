@@ -31,6 +31,18 @@ def describe_run(
         "tokenizer": prepared.tokenizer().to_dict(),
         "fingerprint": prepared.fingerprint,
         "cutoff": prepared.cutoff,
+        "data": describe_data(prepared),
+    }
+
+
+def describe_data(prepared: PreparedSet) -> dict[str, Any]:
+    """What a prepared set is made of, in few plain values."""
+    return {
+        "feeds": [feed["feed"] for feed in prepared.recipe["settings"]["feeds"]],
+        "symbols": sorted({session["symbol"] for session in prepared.sessions}),
+        "days": sorted({session["date"] for session in prepared.sessions}),
+        "sessions": len(prepared.sessions),
+        "orders": {split: counts["orders"] for split, counts in prepared.splits.items()},
     }
 
 

@@ -72,6 +72,7 @@ class OrderModule(L.LightningModule):
         self.validation_bits = nn.ModuleDict(
             {name: MeanMetric(nan_strategy="error").set_dtype(torch.float64) for name in BITS}
         )
+        self._validated: dict[str, float] | None = None
         self._num_scored: list[Tensor] = []  # by each batch since the last optimiser step
         self._parallelized = False
 
@@ -128,6 +129,11 @@ class OrderModule(L.LightningModule):
         for name, parts_BT in zip(BITS, (nats_BT, *nats_BTF.unbind(dim=-1)), strict=True):
             self.validation_bits[name].update(parts_BT / math.log(2), weight=scored_BT)
             self.log(f"validation/{name}", self.validation_bits[name])
+
+    def on_validation_epoch_end(self) -> None:
+        """Remember what the checkpoints that are written next score."""
+        if not self.trainer.sanity_checking:
+            self._validated = {"step": self.global_step, "nats": self.validation_nats.compute().item()}
 
     def _read(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Hidden states [B, T, D] and the targets [B, T] that each of them has to tell."""
@@ -186,8 +192,8 @@ class OrderModule(L.LightningModule):
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write what the run is into the checkpoint."""
-        checkpoint[KEY] = self.run
+        """Write what the run is, how far it has come and its newest validation into the checkpoint."""
+        checkpoint[KEY] = self.run | {"step": self.global_step, "validation": self._validated}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to resume another run.
@@ -196,3 +202,4 @@ class OrderModule(L.LightningModule):
             ValueError: The checkpoint's data, tokenizer, model or optimiser is not this run's.
         """
         check_resume(checkpoint[KEY], self.run)
+        self._validated = checkpoint[KEY].get("validation")

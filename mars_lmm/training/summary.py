@@ -8,6 +8,7 @@ from typing import Any
 
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.training.baselines import score_baselines
+from mars_lmm.training.identity import describe_data
 
 CURVES = "metrics.csv"
 
@@ -25,18 +26,17 @@ def summarize(
         command: The command line that repeats it.
     """
     join_curves(folder)
-    symbols = sorted({session["symbol"] for session in prepared.sessions})
-    dates = sorted({session["date"] for session in prepared.sessions})
-    days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    data = f"{', '.join(symbols)}, {days}, trained before {prepared.cutoff['value']}"
+    data = describe_data(prepared)
+    first, last = data["days"][0], data["days"][-1]
+    days = first if first == last else f"{first} to {last}"
     return {
         "nats": metrics["validation_nats"],
         "baselines": score_baselines(prepared),
         "model": config["model"],
         "parameters": metrics["parameters"],
         "seconds": metrics["seconds"],
-        "orders": {split: counts["orders"] for split, counts in prepared.splits.items()},
-        "data": data,
+        "orders": data["orders"],
+        "data": f"{', '.join(data['symbols'])}, {days}, trained before {prepared.cutoff['value']}",
         "prepared": prepared.address,
         "commands": [command],
     }

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -31,7 +32,31 @@ def test_holds_plain_values_of_the_run(saved, prepared):
         "tokenizer": tokenizer().to_dict(),
         "fingerprint": prepared.fingerprint,
         "cutoff": {"kind": "date", "value": "2024-01-05"},
+        "data": {
+            "feeds": ["synthetic"],
+            "symbols": [],
+            "days": [],
+            "sessions": 0,
+            "orders": {split: counts["orders"] for split, counts in prepared.splits.items()},
+        },
+        "step": 2,
+        "validation": {"step": 2, "nats": pytest.approx(math.log(49_152), rel=0.02)},
     }
+
+
+def test_the_newest_validation_is_told(tmp_path, make_module, make_data, make_trainer):
+    """Also by a run that goes on: saved between two validations, it tells of the one before."""
+    trainer = make_trainer(max_steps=5)
+    trainer.fit(make_module(), datamodule=make_data())
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    told = read_checkpoint(tmp_path / "first.ckpt")[KEY]
+    assert told["step"] == told["validation"]["step"] == 5
+    assert told["validation"]["nats"] == trainer.callback_metrics["validation/nats"].item()
+
+    trainer = make_trainer(max_steps=6, limit_val_batches=0)
+    trainer.fit(make_module(), datamodule=make_data(), ckpt_path=tmp_path / "first.ckpt", weights_only=True)
+    trainer.save_checkpoint(tmp_path / "second.ckpt")
+    assert read_checkpoint(tmp_path / "second.ckpt")[KEY] == told | {"step": 6}
 
 
 def test_weights_alone_are_a_checkpoint_too(tmp_path, make_module, make_data, make_trainer):
