@@ -53,6 +53,7 @@ def small_data(tmp_path_factory):
         row_length=64,
         context=16,
         batch_size=4,
+        workers=1,  # other processes take longer to start than all of this to make
         synthetic=SyntheticConfig(sessions=2, minutes=8, seed=1),
     )
 

@@ -1,12 +1,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from scripts import ROOT, run_script
 
-ROOT = Path(__file__).resolve().parents[1]
+from mars_lmm.models import export
+
 TINY = [
     "experiment=demo",
     "trainer.accelerator=cpu",
@@ -23,18 +24,12 @@ TINY = [
 ]
 
 
-def command(folder, script, *arguments):
-    """Run one of the root scripts in a folder, as a user would."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a finished run in it."""
     folder = tmp_path_factory.mktemp("work")
-    done = command(folder, "train.py", *TINY, "schedule.max_steps=12")
+    command = [sys.executable, str(ROOT / "train.py"), *TINY, "schedule.max_steps=12"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "validation:" in done.stdout
     return folder
@@ -46,7 +41,7 @@ def test_train_simulate_evaluate(folder):
     assert set(summary["baselines"]) >= {"uniform", "unigram", "bigram"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
-    done = command(folder, "simulate.py", "run=outputs/demo", "starts=2", "rollouts=2", "minutes=2")
+    done = run_script(folder, "simulate.py", "run=outputs/demo", "starts=2", "rollouts=2", "minutes=2")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((run / "simulation" / "simulation.json").read_text())
     table = pq.read_table(run / "simulation" / "rollouts.parquet")
@@ -55,14 +50,14 @@ def test_train_simulate_evaluate(folder):
     assert keys == sorted(keys)
     assert {key[:2] for key in keys} == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
-    done = command(folder, "evaluate.py", "run=outputs/demo")
+    done = run_script(folder, "evaluate.py", "run=outputs/demo")
     assert done.returncode == 0, done.stderr
     assert (run / "report.html").stat().st_size > 10_000
     assert (run / "evaluation" / "facts.json").exists()
 
 
 def test_the_same_command_goes_on_with_the_run(folder):
-    done = command(folder, "train.py", *TINY, "schedule.max_steps=18")
+    done = run_script(folder, "train.py", *TINY, "schedule.max_steps=18")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((folder / "outputs" / "demo" / "metrics.json").read_text())
     assert metrics["step"] == 18
@@ -84,7 +79,7 @@ def test_the_same_command_goes_on_with_the_run(folder):
 )
 def test_bad_input_ends_with_a_message(folder, script, arguments, message):
     before = sorted(folder.rglob("*.partial"))
-    done = command(folder, script, *arguments)
+    done = run_script(folder, script, *arguments)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -94,9 +89,38 @@ def test_bad_input_ends_with_a_message(folder, script, arguments, message):
 
 def test_a_checkpoint_of_another_tokenizer_is_refused(folder):
     run = folder / "outputs" / "demo"
-    other = command(folder, "train.py", *TINY, "schedule.max_steps=6", "name=other", "data.synthetic.seed=9")
+    other = run_script(folder, "train.py", *TINY, "schedule.max_steps=6", "name=other", "data.synthetic.seed=9")
     assert other.returncode == 0, other.stderr
     checkpoint = folder / "outputs" / "other" / "checkpoints" / "best.ckpt"
-    done = command(folder, "simulate.py", f"run={run}", f"checkpoint={checkpoint}")
+    done = run_script(folder, "simulate.py", f"run={run}", f"checkpoint={checkpoint}")
     assert done.returncode != 0
     assert "was trained with tokenizer" in done.stderr
+
+
+def test_an_exported_run_rolls_out_as_the_run_does(folder, capsys):
+    run = folder / "outputs" / "demo"
+    exported = folder / "exported"
+    assert export.main([str(run), str(exported)]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["folder"] == str(exported)
+    card = (exported / "README.md").read_text()
+    summary = json.loads((run / "training.json").read_text())
+    for text in (
+        f"| best validation of the run | {summary['nats']:.3f} |",
+        f"| counting: bigram | {summary['baselines']['bigram']:.3f} |",
+        f"| orders trained on | {summary['orders']['train']:,} |",
+        "| days | 2024-01-02, 2024-01-03 |",
+        "made up by a program",
+    ):
+        assert text in card, text
+
+    settings = ["starts=1", "rollouts=2", "minutes=1"]
+    rollouts = []
+    for place in ([f"run={run}"], [f"run={run}", f"checkpoint={exported}"]):
+        done = run_script(folder, "simulate.py", *place, *settings)
+        assert done.returncode == 0, done.stderr
+        rollouts.append((run / "simulation" / "rollouts.parquet").read_bytes())
+    elsewhere = [f"run={folder / 'elsewhere'}", f"checkpoint={exported}", f"prepared={summary['prepared']}"]
+    done = run_script(folder, "simulate.py", *elsewhere, *settings)
+    assert done.returncode == 0, done.stderr
+    rollouts.append((folder / "elsewhere" / "simulation" / "rollouts.parquet").read_bytes())
+    assert rollouts[0] == rollouts[1] == rollouts[2]

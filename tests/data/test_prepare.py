@@ -90,6 +90,7 @@ def test_sessions_too_short_for_a_row_are_packed(tmp_path):
         cutoff="2024-01-05",
         row_length=2_000,
         context=100,
+        workers=1,
         synthetic=SyntheticConfig(sessions=5, minutes=2),
     )
     prepared = prepare(config)
@@ -130,6 +131,7 @@ def test_several_feeds_make_one_set(tmp_path):
         cutoff="09:34",
         row_length=64,
         context=16,
+        workers=1,
     )
     with pytest.raises(DataError, match="SYN_2024-01-02 is in another source too"):
         prepare(config)
