@@ -52,7 +52,7 @@ def shrunk(experiment, folder):
     with torch.device("meta"):
         large = OrderModel(model).num_parameters()["total"] > LARGEST
     size = [f"model.width={16 * model.heads}", "model.layers=2"] if large else []
-    steps = [f"trainer.max_steps={STEPS}", f"trainer.val_check_interval={STEPS}", "trainer.limit_val_batches=1"]
+    steps = [f"trainer.max_steps={STEPS}", f"trainer.val_check_interval={STEPS}", "+trainer.limit_val_batches=1"]
     return [*DATA, *(files or MARKET), *size, *steps, "trainer.accelerator=cpu"]
 
 

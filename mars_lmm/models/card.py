@@ -109,8 +109,9 @@ _ENVIRONMENT = jinja2.Environment(
 )
 _ENVIRONMENT.filters |= {
     "count": "{:,}".format,
-    "nats": "{:.3f}".format,
+    "three": "{:.3f}".format,
     "bits": lambda nats: f"{nats / math.log(2):.3f}",
+    "nats_of_bits": lambda bits: f"{bits * math.log(2):.3f}",
     "percent": lambda share: f"{100 * share:.3g} %",
     "named": _named,
     "number": "{:,.4g}".format,

@@ -75,6 +75,7 @@ def export(source: Path, folder: Path, dtype: str | None = None) -> dict[str, An
     with torch.device("meta"):
         model = build_model(run)
     tied, parameters = tied_names(model), model.num_parameters()
+    costs = {"flops_per_order": model.flops_per_token(model.config.window), "kv_bytes": model.kv_bytes(1)}
     load_weights(model, checkpoint, path, assign=True)
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items() if name not in tied}
     if dtype is not None:
@@ -86,6 +87,7 @@ def export(source: Path, folder: Path, dtype: str | None = None) -> dict[str, An
         "market_features": NUM_MARKET_FEATURES,
         "tokenizer": tokenizer.checksum,
         "parameters": parameters,
+        **costs,
         "dtype": " and ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()})),
         "tied": tied,
         "scores": run_scores(run_folder) if run_folder else None,

@@ -133,7 +133,9 @@ class OrderModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Remember what the checkpoints that are written next score."""
         if not self.trainer.sanity_checking:
-            self._validated = {"step": self.global_step, "nats": self.validation_nats.compute().item()}
+            metrics = {"nats": self.validation_nats, **self.validation_bits}
+            scores = {name: metric.compute().item() for name, metric in metrics.items()}
+            self._validated = {"step": self.global_step, **scores}
 
     def _read(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Hidden states [B, T, D] and the targets [B, T] that each of them has to tell."""

@@ -39,7 +39,7 @@ def described(head="fields", **changes):
             "orders": {"train": 78_416, "validation": 63_718},
         },
         "step": 700,
-        "validation": {"step": 700, "nats": 7.589},
+        "validation": {"step": 700, "nats": 7.589, "bits": 10.949, "bits_type": 1.0, "bits_price": 9.949},
         **changes,
     }
 
@@ -176,6 +176,7 @@ def test_the_card_tells_what_the_checkpoint_knows(exported):
         "`0123456789abcdef`",
         f"| parameters, total | {config['parameters']['total']:,} |",
         "| **this checkpoint**, step 700 | 7.589 | 10.949 |",
+        "| of which its price | 6.896 | 9.949 |",
         "knows one instrument, GOOG",
         "one day, 2012-06-21",
         "earlier hours it was trained on",
