@@ -15,6 +15,7 @@ import torch
 
 from mars_lmm.models.folder import read_folder
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.tokenizers import mars
 from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
@@ -24,9 +25,10 @@ PREFIX = "model."
 """What the names of the model's weights begin with among a checkpoint's."""
 
 
-def order_tokenizer(run: dict[str, Any]) -> OrderTokenizer:
+def order_tokenizer(run: dict[str, Any]) -> OrderTokenizer | mars.MarsTokenizer:
     """The tokenizer whose orders a run's model reads."""
-    return OrderTokenizer.from_dict(run["tokenizer"])
+    data = run["tokenizer"]
+    return (mars.MarsTokenizer if data.get("kind") == mars.KIND else OrderTokenizer).from_dict(data)
 
 
 def build_model(run: dict[str, Any]) -> OrderModel:
@@ -94,7 +96,8 @@ def load_order_model(path: Path, tokenizer_checksum: str | None = None) -> tuple
 
     Args:
         path: The checkpoint, or an exported folder.
-        tokenizer_checksum: `OrderTokenizer.checksum` of the data that the model will read, to be checked.
+        tokenizer_checksum: `OrderTokenizer.checksum` of the data that the model will read, to be checked. An imported
+            MarS model codes orders itself, so that it reads any data.
 
     Returns:
         The model, on the CPU, in evaluation mode; and `describe_run` of the run that trained it.
@@ -104,8 +107,9 @@ def load_order_model(path: Path, tokenizer_checksum: str | None = None) -> tuple
     """
     checkpoint = read_checkpoint(path)
     run = checkpoint[KEY]
-    checksum = order_tokenizer(run).checksum
-    if tokenizer_checksum not in (None, checksum):
+    tokenizer = order_tokenizer(run)
+    checksum = tokenizer.checksum
+    if isinstance(tokenizer, OrderTokenizer) and tokenizer_checksum not in (None, checksum):
         raise ValueError(
             f"{path} was trained with tokenizer {checksum}, the data is coded with {tokenizer_checksum}: "
             "its tokens mean other orders; use the prepared set that the model was trained on"

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from mars_lmm.models.embedding import OrderEmbedding
 from mars_lmm.models.heads import HEADS, build_head
+from mars_lmm.models.mars_embedding import MarsEmbedding
 from mars_lmm.models.ring_cache import RingCache
 from mars_lmm.models.transformer import Transformer
 from mars_lmm.models.window_attention import Attend, BandedAttention, window_attention
 
 INIT_STD = 0.02
+EMBEDDINGS = ("orders", "mars", "mars_shares")
 
 
 @dataclass
@@ -45,6 +47,8 @@ class OrderModelConfig:
     head: str = "joint"
     """"joint": one softmax over all tokens; "fields": type, price, size, interval in a chain; "tied": a chain over the
     rows of the embedding's own tables."""
+    embedding: str = "orders"
+    """"orders": ours; of imported MarS models, "mars", or "mars_shares" with two more tables."""
 
     def __post_init__(self):
         for name in ("width", "layers", "heads", "num_kv_heads", "window", "num_mlp_channels"):
@@ -72,6 +76,10 @@ class OrderModelConfig:
             raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
         if self.head not in HEADS:
             raise ValueError(f"head is {self.head!r}; choose one of {', '.join(HEADS)}")
+        if self.embedding not in EMBEDDINGS:
+            raise ValueError(f"embedding is {self.embedding!r}; choose one of {', '.join(EMBEDDINGS)}")
+        if self.head == "tied" and self.embedding != "orders":
+            raise ValueError(f"the tied head shares tables that embedding {self.embedding!r} does not have")
 
     @property
     def head_dim(self) -> int:
@@ -113,7 +121,10 @@ class OrderModel(nn.Module):
         super().__init__()
         self.config = config
         self.vocabulary = math.prod(bins)
-        self.embedding = OrderEmbedding(config.width, bins, num_market, config.session)
+        if config.embedding == "orders":
+            self.embedding = OrderEmbedding(config.width, bins, num_market, config.session)
+        else:
+            self.embedding = MarsEmbedding(config.width, bins, shares=config.embedding == "mars_shares")
         self.transformer = Transformer(
             config.width,
             config.layers,
@@ -137,6 +148,8 @@ class OrderModel(nn.Module):
         for block in self.transformer.blocks:
             for projection in (block.attention.out, block.mlp.down):
                 nn.init.normal_(projection.weight, std=INIT_STD / math.sqrt(2 * self.config.layers))
+        if self.config.embedding != "orders":
+            return
         # The book starts about as loud as a field's row, instead of drowning the order.
         nn.init.normal_(self.embedding.book.out.weight, std=INIT_STD / math.sqrt(self.config.width))
         # Rows that training never meets add nothing.

@@ -56,13 +56,8 @@ class Coding(NamedTuple):
     """decode(tables, token, clock, draws, order) -> interval; writes kind, side, price and size of the order"""
 
 
-def make_coding(jit: Callable) -> Coding:
-    """Compile the coding functions.
-
-    Args:
-        jit: The compiler, as for the matching core.
-    """
-    own_best = o.make_own_best(jit)
+def make_bins(jit: Callable) -> tuple[Callable, Callable]:
+    """Compile `lower_bound(sorted_values, value)` and `draw(values, cumulative, row, uniform)`."""
 
     @jit
     def lower_bound(sorted_values, value):
@@ -76,6 +71,31 @@ def make_coding(jit: Callable) -> Coding:
             else:
                 high = middle
         return low
+
+    @jit
+    def draw(values, cumulative, row, uniform):
+        """A representative of bin `row`: the first whose cumulative weight reaches `uniform`."""
+        low = 0
+        high = values.shape[1] - 1
+        while low < high:
+            middle = (low + high) // 2
+            if cumulative[row, middle] < uniform:
+                low = middle + 1
+            else:
+                high = middle
+        return values[row, low]
+
+    return lower_bound, draw
+
+
+def make_coding(jit: Callable) -> Coding:
+    """Compile the coding functions.
+
+    Args:
+        jit: The compiler, as for the matching core.
+    """
+    own_best = o.make_own_best(jit)
+    lower_bound, draw = make_bins(jit)
 
     @jit
     def look_up(bins, edges, value):
@@ -108,19 +128,6 @@ def make_coding(jit: Callable) -> Coding:
         token = observed[o.TYPE] * num_prices + lower_bound(tables.price_edges, observed[o.PLACE])
         token = token * num_sizes + lower_bound(tables.size_edges, observed[o.SIZE])
         return token * num_intervals + lower_bound(tables.interval_edges, observed[o.INTERVAL])
-
-    @jit
-    def draw(values, cumulative, row, uniform):
-        """A representative of bin `row`: the first whose cumulative weight reaches `uniform`."""
-        low = 0
-        high = values.shape[1] - 1
-        while low < high:
-            middle = (low + high) // 2
-            if cumulative[row, middle] < uniform:
-                low = middle + 1
-            else:
-                high = middle
-        return values[row, low]
 
     @jit
     def decode(tables, token, clock, draws, order):

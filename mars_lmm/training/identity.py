@@ -6,9 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from mars_lmm.data.prepared import PreparedSet
-from mars_lmm.models.checkpoint import VERSION
+from mars_lmm.models.checkpoint import VERSION, order_tokenizer
 from mars_lmm.models.order_model import OrderModelConfig
-from mars_lmm.tokenizers.orders import OrderTokenizer
 from mars_lmm.training.optimizers import OptimConfig
 
 
@@ -68,7 +67,7 @@ def check_resume(saved: dict[str, Any], current: dict[str, Any]) -> None:
     if saved["fingerprint"] != current["fingerprint"]:
         differences.insert(0, f"the data was {saved['fingerprint']}, is {current['fingerprint']}")
     if saved["tokenizer"] != current["tokenizer"]:
-        checksums = [OrderTokenizer.from_dict(run["tokenizer"]).checksum for run in (saved, current)]
+        checksums = [order_tokenizer(run).checksum for run in (saved, current)]
         differences.insert(0, "the tokenizer was {}, is {}".format(*checksums))
     if differences:
         raise ValueError(
