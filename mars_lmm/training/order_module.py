@@ -116,10 +116,6 @@ class OrderModule(L.LightningModule):
         """Let each rank validate at its own pace."""
         gather(self.model)
 
-    def on_validation_epoch_end(self) -> None:
-        """Go back to sharded weights, if they were."""
-        release(self.model)
-
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's scored orders to the mean over all of them."""
         nats_BTF = self.model.field_nll(*self._read(batch)).double()
@@ -131,7 +127,8 @@ class OrderModule(L.LightningModule):
             self.log(f"validation/{name}", self.validation_bits[name])
 
     def on_validation_epoch_end(self) -> None:
-        """Remember what the checkpoints that are written next score."""
+        """Go back to sharded weights, if they were, and remember what the checkpoints that are written next score."""
+        release(self.model)
         if not self.trainer.sanity_checking:
             metrics = {"nats": self.validation_nats, **self.validation_bits}
             scores = {name: metric.compute().item() for name, metric in metrics.items()}

@@ -68,7 +68,9 @@ class PlainDescent(Module):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def train(prepared, num_ranks, kind=Module, save=None, resume=None, model=MODEL, execution=None, accumulate=1, **options):
+def train(
+    prepared, num_ranks, kind=Module, save=None, resume=None, model=MODEL, execution=None, accumulate=1, **options
+):
     """Train on the same global batches, whatever the number of ranks."""
     L.seed_everything(0, verbose=False)
     optim = OptimConfig(learning_rate=1e-3)
@@ -113,7 +115,8 @@ def main(folder):
     for head in OTHER_HEADS:
         records["fsdp"][head] = run(kind=PlainDescent, model=replace(MODEL, head=head))
     records["fsdp"]["bfloat16"] = run(
-        execution=ExecutionConfig(sharded_dtype="bfloat16", activation_checkpointing=True), save=folder / "bfloat16.ckpt"
+        execution=ExecutionConfig(sharded_dtype="bfloat16", activation_checkpointing=True),
+        save=folder / "bfloat16.ckpt",
     )
     if torch.distributed.get_rank() == 0:
         torch.save(records, folder / "two.pt")
