@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mars_lmm.composition import build, typed
 from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig
 from mars_lmm.data.prepare import PrepareConfig
-from mars_lmm.models.order_model import OrderModel
+from mars_lmm.models.sizes import build_on_meta, read_config
 from mars_lmm.paths import CONF
 from mars_lmm.training.divergence import LastCheckpoint
 
@@ -78,10 +78,15 @@ def test_several_feeds_compose():
 @pytest.mark.parametrize("size", MODELS)
 def test_every_model_is_what_it_says(size):
     config = train_config(f"model={size}")
-    if size != "default":
-        assert OrderModel(config.model).num_parameters()["total"] < 3_000_000
-    else:
+    assert config.model == read_config(size)
+    if size in ("small", "tiny"):
+        assert build_on_meta(config.model).num_parameters()["total"] < 3_000_000
+    elif size == "default":
         assert (config.model.width, config.model.layers, config.model.window) == (256, 8, 1024)
+
+
+def test_windows_of_layers_compose():
+    assert train_config("model=default", "model.windows=[128,1024]").model.layer_windows == [128, 1024] * 4
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,7 @@ def test_every_model_is_what_it_says(size):
         (["+epochs=3"], "unknown key epochs"),
         (["trainer.max_epoch=3"], "max_epoch"),
         (["model.width=10"], "width 10"),
+        (["model.windows=[64]"], "the longest of windows is 64"),
         (["data.cutoff=noon"], "data.cutoff"),
         (["data=lobster"], "data.path"),
         (["optim.learning_rate=0"], "learning_rate"),

@@ -18,20 +18,21 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-MAX_CHUNK = 1024
-"""Positions of a chunk: enough for matrix products to be efficient, 100 MB of bfloat16 logits at 49,152 tokens."""
+CHUNK_BYTES = 96 << 20
+"""Of a chunk's logits, at most: at 49,152 tokens 512 positions in float32, 1,024 in 16 bits. Fewer positions make
+matrix products that wait for memory, the gradient of the weight above all, which every chunk reads and writes."""
 MIN_CHUNK = 128
 MIN_CHUNKS = 16
 """Chunks that positions are split into, where that leaves `MIN_CHUNK` of them in each."""
-CPU_ROWS = 64
+CPU_ROWS = 32
 """Rows whose softmax the CPU computes at a time: they stay in its caches."""
 HALF_SCALE = 2.0**8
 """Multiplies gradients in float16 until the backward pass: it lacks the range for probabilities of rare tokens."""
 
 
-def chunk_size(positions: int) -> int:
-    """Positions whose logits are in memory at a time."""
-    return min(max(positions // MIN_CHUNKS, MIN_CHUNK), MAX_CHUNK)
+def chunk_size(positions: int, logits_bytes: int) -> int:
+    """Positions whose logits are in memory at a time, where those of one take so many bytes."""
+    return min(max(positions // MIN_CHUNKS, MIN_CHUNK), max(CHUNK_BYTES // logits_bytes, 1))
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, scale: Tensor) -> Tensor:
@@ -64,10 +65,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
             loss = torch.zeros((), dtype=exact, device=hidden.device)
             hidden_gradient = torch.empty_like(states)
             weight_gradient = torch.zeros_like(weight, dtype=exact)
-            size = chunk_size(len(states))
+            size = chunk_size(len(states), len(weight) * dtype.itemsize)
+            buffer = states.new_empty(min(size, len(states)), len(weight))
             parts = (tensor.split(size) for tensor in (states, target, scale, hidden_gradient))
             for h, t, s, h_gradient in zip(*parts, strict=True):
-                logits = h @ matrix.t()
+                logits = torch.mm(h, matrix.t(), out=buffer[: len(h)])
                 nats = logits_to_gradient(logits, t, s * gradient_scale)
                 loss += nats @ s
                 torch.mm(logits, matrix, out=h_gradient)
@@ -110,7 +112,7 @@ def _logits_to_softmax(logits: Tensor, target: Tensor, scale: Tensor) -> Tensor:
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add left @ right in the precision of the total."""
     if total.dtype == left.dtype:
-        total.addmm_(left, right)
+        torch.addmm(total, left, right, out=total)
     elif total.is_cuda:
         torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
     else:

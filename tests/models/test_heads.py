@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mars_lmm.models import field_heads, joint_head, linear_cross_entropy
 from mars_lmm.models.order_head import inverse_cdf
 
 HEADS = pytest.mark.parametrize("head", ["joint", "fields", "tied"])
@@ -35,14 +36,16 @@ def test_nll_is_that_of_the_logits(make_model, head, bins):
 
 
 @BINS
-def test_field_log_probabilities_sum_to_one(make_model, bins):
-    model = make_model(bins=bins, head="fields")
+@pytest.mark.parametrize("head", ["fields", "tied"])
+def test_field_log_probabilities_sum_to_one(make_model, bins, head):
+    model = make_model(bins=bins, head=head)
     total = model.logits(random_hidden(3)).double().exp().sum(-1)
     assert_close(total, torch.ones(3, dtype=torch.float64), atol=1e-5, rtol=0)
 
 
-def test_field_terms_are_the_conditionals_of_the_joint(make_model):
-    model = make_model(head="fields")
+@HEADS
+def test_field_terms_are_the_conditionals_of_the_joint(make_model, head):
+    model = make_model(head=head)
     hidden, target = random_hidden(4), torch.tensor([0, 37, 88, 119])
     joint = log_probabilities(model, hidden).view(4, 3, 4, 5, 2)
     index = torch.stack(torch.unravel_index(target, (3, 4, 5, 2)), -1)
@@ -51,9 +54,32 @@ def test_field_terms_are_the_conditionals_of_the_joint(make_model):
         prefix = (p, p[kind], p[kind, price], p[kind, price, size], p[kind, price, size, interval])
         marginals = torch.stack([part.flatten().logsumexp(0) for part in prefix])
         expected.append(marginals[:-1] - marginals[1:])
-    terms = model.head.field_nll(hidden, target)
+    terms = model.field_nll(hidden, target)
     assert_close(terms.double(), torch.stack(expected), atol=1e-5, rtol=1e-5)
     assert_close(terms.sum(-1), model.nll(hidden, target))
+
+
+@HEADS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_loss_is_the_weighted_sum_of_nats(make_model, monkeypatch, head, dtype):
+    """Value and gradients, in chunks of a few positions; nats per position have the same gradients."""
+    monkeypatch.setattr(field_heads, "FIELD_CHUNK", 4)
+    monkeypatch.setattr(joint_head, "MIN_CHUNK", 4)
+    monkeypatch.setattr(linear_cross_entropy, "CHUNK_BYTES", 5 * 120 * dtype.itemsize)
+    model = make_model(head=head).to(dtype)
+    hidden = random_hidden(2, 7).to(dtype).requires_grad_()
+    target = torch.randint(120, (2, 7), generator=torch.Generator().manual_seed(2))
+    weight = torch.rand(2, 7, generator=torch.Generator().manual_seed(3))
+    log_p = model.logits(hidden).float().log_softmax(-1)
+    whole = -(log_p.gather(-1, target.unsqueeze(-1)).squeeze(-1) * weight).sum()
+    parameters = [hidden, *model.head.parameters(), *(table.weight for table in model.head.tied_tables)]
+    expected = torch.autograd.grad(whole, parameters)
+    tolerance = {"atol": 1e-4, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 0.3, "rtol": 0.1}
+    for loss in (model.loss(hidden, target, weight), (model.nll(hidden, target) * weight).sum()):
+        assert_close(loss, whole, **tolerance)
+        assert_close(torch.autograd.grad(loss, parameters), expected, **tolerance)
+    with torch.no_grad():
+        assert_close(model.loss(hidden, target, weight), whole, **tolerance)
 
 
 def draw(probabilities, uniform):

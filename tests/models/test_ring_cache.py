@@ -173,3 +173,37 @@ def test_bfloat16_decoding_follows_forward(make_model, make_orders):
 def test_bytes_are_those_of_the_ring(make_model):
     model = make_model(kv_heads=2)
     assert model.kv_bytes(5) == model.new_cache(5).nbytes == 2 * 2 * 5 * 2 * WINDOW * 8 * 4
+
+
+MIXED = {"layers": 4, "windows": [3, WINDOW, 5]}
+
+
+@pytest.mark.parametrize("kv_heads", [None, 2])
+def test_layers_with_windows_of_their_own(make_model, make_orders, kv_heads):
+    """Ragged prefill and steps below, at and beyond each of the windows, with forks and orders taken back."""
+    model = make_model(kv_heads=kv_heads, **MIXED)
+    length = torch.tensor([1, 2, 3, 4, 5, 6, 15, 16, 17, 40, 64])
+    more = 20
+    token, market = make_orders(len(length), int(length.max()) + more)
+    hidden, cache = model.prefill(token[:, :64], market[:, :64], length)
+    assert [ring.shape[2] for ring in cache.k] == [3, WINDOW, 5, 3]
+    full = model(token, market)
+    books = torch.arange(len(length))
+    assert_close(hidden, full[books, length - 1], **TIGHT)
+    other_token, other_market = make_orders(len(length), more, seed=1)
+    for t in range(more):
+        now = length + t
+        taken_back = books % 2 == t % 2
+        drawn = torch.where(taken_back, other_token[:, t], token[books, now])
+        seen = torch.where(taken_back[:, None], other_market[:, t], market[books, now])
+        cache = cache.select(books)
+        model.step(drawn, seen, cache)
+        cache.rewind(taken_back)
+        # Books that took nothing back read their order once more at its place, as the rollout engine does.
+        cache.rewind(~taken_back)
+        assert_close(model.step(token[books, now], market[books, now], cache), full[books, now], **TIGHT)
+
+
+def test_bytes_of_mixed_windows_are_those_of_the_rings(make_model):
+    model = make_model(kv_heads=2, **MIXED)
+    assert model.kv_bytes(5) == model.new_cache(5).nbytes == 2 * 5 * 2 * (3 + WINDOW + 5 + 3) * 8 * 4
