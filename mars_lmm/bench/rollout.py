@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
 from mars_lmm.data.replay import replay
-from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.models.order_model import OrderModel
+from mars_lmm.models.sizes import read_config
 from mars_lmm.paths import CONF
 from mars_lmm.simulation.engine import RolloutEngine
 from mars_lmm.simulation.simulate import RolloutConfig, make_engine
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def _prepare(size: str, device: str) -> tuple[OrderModel, OrderTokenizer, Start]:
-    config = OrderModelConfig(**yaml.safe_load(Path(CONF, "model", f"{size}.yaml").read_text()))
+    config = read_config(size)
     flow = synthetic_session(SyntheticConfig(minutes=30), 0)
     replayed = replay(flow)
     tokenizer = OrderTokenizer.fit(replayed.observed, takers_rest=True)
