@@ -13,7 +13,7 @@ from mars_lmm.config import EvaluateConfig, SimulateConfig, TrainConfig
 from mars_lmm.data.prepare import PrepareConfig
 from mars_lmm.models.sizes import build_on_meta, read_config
 from mars_lmm.paths import CONF
-from mars_lmm.training.divergence import LastCheckpoint
+from mars_lmm.training.checkpoints import LastCheckpoint
 
 EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
 DATA = sorted(path.stem for path in Path(CONF, "data").glob("*.yaml"))

@@ -12,15 +12,14 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, stack
 
+from mars_lmm.training.checkpoints import LastCheckpoint
 from mars_lmm.training.norms import all_finite
 from mars_lmm.training.order_module import OrderModule
 from mars_lmm.training.schedules import ScheduleConfig, decay_progress
@@ -40,6 +39,8 @@ class Divergence(L.Callback):
 
     The loss is that of an optimiser step, over its batches and ranks, so that all ranks stop together. Losses and
     weights are also checked before each validation and each checkpoint: none is written of a state that is not finite.
+    `LastCheckpoint` is held back while the loss is suspicious, so that it is from before when the run is stopped; not
+    at the end of a run, where nothing comes after that could tell.
 
     Args:
         factor: A loss is suspicious above the median of the window by this many standard deviations.
@@ -63,14 +64,11 @@ class Divergence(L.Callback):
         self._verdict: str | None = None
         self._trainer: L.Trainer | None = None
 
-    @property
-    def suspicious(self) -> bool:
-        """Whether the newest loss that was read is above the threshold."""
-        return self._above > 0
-
     def setup(self, trainer: L.Trainer, module: OrderModule, stage: str) -> None:
-        """Know the trainer, as `state_dict` is not told it."""
+        """Know the trainer, as `state_dict` is not told it, and hold the last checkpoint back when need be."""
         self._trainer = trainer
+        for last in _last_checkpoints(trainer):
+            last.hold = self._is_suspicious
 
     def on_train_start(self, trainer: L.Trainer, module: OrderModule) -> None:
         """Count from the step that the run goes on from."""
@@ -108,6 +106,10 @@ class Divergence(L.Callback):
         """Go on from `state_dict`."""
         self._window.extend(state_dict["window"])
         self._above = state_dict["above"]
+
+    def _is_suspicious(self) -> bool:
+        self._read()
+        return self._above > 0 and self._step < self._trainer.max_steps
 
     def _check(self) -> None:
         self._read()
@@ -158,33 +160,10 @@ class Divergence(L.Callback):
         raise FloatingPointError(self._verdict)
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """The newest checkpoint, not overwritten while `Divergence` finds the loss suspicious.
-
-    At the end of a run it is written all the same: nothing comes after that could tell.
-    """
-
-    def on_train_batch_end(self, trainer: L.Trainer, *batch: Any) -> None:
-        """Save where `every_n_train_steps` says so."""
-        if self._may_save(trainer):
-            super().on_train_batch_end(trainer, *batch)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Save where there is no validation."""
-        if self._may_save(trainer):
-            super().on_train_epoch_end(trainer, module)
-
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Save after a validation."""
-        if self._may_save(trainer):
-            super().on_validation_end(trainer, module)
-
-    def _may_save(self, trainer: L.Trainer) -> bool:
-        suspicious = any(isinstance(callback, Divergence) and callback.suspicious for callback in trainer.callbacks)
-        return not suspicious or trainer.global_step >= trainer.max_steps
-
-
 def _last_good(trainer: L.Trainer) -> str:
-    paths = [callback.best_model_path for callback in trainer.callbacks if isinstance(callback, LastCheckpoint)]
-    path = next((Path(path) for path in paths if path and Path(path).exists()), None)
-    return "no checkpoint was written before" if path is None else f"{os.path.relpath(path)} is from before"
+    paths = [callback.path for callback in _last_checkpoints(trainer) if callback.path.exists()]
+    return f"{os.path.relpath(paths[0])} is from before" if paths else "no checkpoint was written before"
+
+
+def _last_checkpoints(trainer: L.Trainer) -> list[LastCheckpoint]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, LastCheckpoint)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from mars_lmm.models.order_model import OrderModel
-from mars_lmm.models.transformer import Attention, SwiGLU
 from mars_lmm.training.muon import MuonAdamW
 
 OPTIMIZERS = ("adamw", "muon")
@@ -44,7 +44,7 @@ class OptimConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
 
 
-def decay_groups(model: nn.Module, weight_decay: float, hidden: tuple[Tensor, ...] = ()) -> list[dict[str, Any]]:
+def decay_groups(model: nn.Module, weight_decay: float, hidden: Sequence[Tensor] = ()) -> list[dict[str, Any]]:
     """Parameters in two groups: matrices with weight decay, the rest without.
 
     A row of an embedding table gets a gradient only when it is looked up, but would decay at every step; rare
@@ -68,19 +68,9 @@ def decay_groups(model: nn.Module, weight_decay: float, hidden: tuple[Tensor, ..
     ]
 
 
-def hidden_matrices(model: OrderModel) -> list[tuple[Tensor, tuple[int, ...]]]:
-    """The matrices of the blocks, each with the rows of the matrices that are stored in it one above the other."""
-    rows = {}
-    for module in model.transformer.blocks.modules():
-        if isinstance(module, Attention):
-            width = module.out.in_features
-            key = width // module.heads * module.kv_heads
-            rows[module.qkv.weight] = (width, key, key)
-        elif isinstance(module, SwiGLU):
-            rows[module.gate_up.weight] = (module.down.in_features,) * 2
-        if isinstance(module, nn.Linear):
-            rows.setdefault(module.weight, (module.out_features,))
-    return list(rows.items())
+def hidden_matrices(model: OrderModel) -> list[Tensor]:
+    """The matrices of the blocks, which Muon is for; tables, heads and norms are not."""
+    return [parameter for parameter in model.transformer.blocks.parameters() if parameter.ndim == 2]
 
 
 def build_optimizer(model: OrderModel, config: OptimConfig, fused: bool) -> Optimizer:
@@ -95,5 +85,5 @@ def build_optimizer(model: OrderModel, config: OptimConfig, fused: bool) -> Opti
     if config.name == "adamw":
         return AdamW(decay_groups(model, config.weight_decay), **settings)
     hidden = hidden_matrices(model)
-    others = decay_groups(model, config.weight_decay, tuple(parameter for parameter, _ in hidden))
+    others = decay_groups(model, config.weight_decay, hidden)
     return MuonAdamW(hidden, others, weight_decay=config.weight_decay, momentum=config.momentum, **settings)

@@ -151,7 +151,7 @@ class OrderModule(L.LightningModule):
         if self.optim.name == "muon" and type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy):
             raise ValueError(
                 f"optim=muon needs whole matrices, and {type(trainer.strategy).__name__} may share them out between "
-                "ranks: use trainer.strategy=ddp or optim=adamw"
+                "ranks: use DDP or optim=adamw"
             )
         # Where gradients are scaled, a fused optimiser takes the scale out itself, after clipping would need it.
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None

@@ -23,8 +23,12 @@ class StepProgress(L.Callback):
         )
 
     def on_train_batch_end(self, trainer: L.Trainer, *batch: Any) -> None:
-        """Move the bar and show the losses."""
+        """Move the bar, and show the losses as often as they are logged: to read one is to wait for the device."""
         self._train.update(trainer.global_step - self._train.n)
+        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+            self._show_losses(trainer)
+
+    def _show_losses(self, trainer: L.Trainer) -> None:
         losses = {name: trainer.callback_metrics.get(f"{name}/nats") for name in ("train", "validation")}
         self._train.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items() if loss is not None})
 
@@ -42,7 +46,14 @@ class StepProgress(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the validation's bar."""
         self._validation.close()
+        self._show_losses(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the bar."""
         self._train.close()
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        """Close what is open, so that the message has a line of its own."""
+        for bar in (self._validation, self._train):
+            if bar is not None:
+                bar.close()

@@ -58,7 +58,7 @@ def make_trainer(tmp_path):
             "enable_progress_bar": False,
             "enable_model_summary": False,
             "enable_checkpointing": any(
-                isinstance(callback, L.pytorch.callbacks.ModelCheckpoint) for callback in options.get("callbacks", [])
+                isinstance(callback, L.pytorch.callbacks.Checkpoint) for callback in options.get("callbacks", [])
             ),
             "check_val_every_n_epoch": None,
             "val_check_interval": 4,

@@ -3,10 +3,12 @@ import math
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from mars_lmm.models.checkpoint import read_checkpoint
-from mars_lmm.training.divergence import STEPS_PER_CHECK, Divergence, LastCheckpoint
+from mars_lmm.training.checkpoints import LastCheckpoint
+from mars_lmm.training.divergence import STEPS_PER_CHECK, Divergence
 from mars_lmm.training.fit import train
 from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
 
@@ -60,7 +62,7 @@ def options():
 def run(module, folder, make_trainer, callbacks=(), **trainer):
     folder.mkdir(exist_ok=True)
     saved = Saved()
-    last = LastCheckpoint(folder, "last", enable_version_counter=False)
+    last = LastCheckpoint(folder)
     callbacks = [*callbacks, Divergence(**options()), last, saved]
     trainer = make_trainer(len(module.losses), callbacks=callbacks, val_check_interval=10, **trainer)
     try:
@@ -146,7 +148,7 @@ def test_losses_wait_on_an_accelerator_but_no_checkpoint_does(at, tmp_path, make
     losses = noise()
     losses[at] = math.nan
     saved = Saved()
-    callbacks = [Elsewhere(), LastCheckpoint(tmp_path, "last"), saved]
+    callbacks = [Elsewhere(), LastCheckpoint(tmp_path), saved]
     trainer = make_trainer(STEPS, callbacks=callbacks, val_check_interval=10)
     with pytest.raises(FloatingPointError, match=f"the loss is nan at step {at}; "):
         trainer.fit(Scripted(losses))
@@ -165,12 +167,12 @@ def test_a_mean_over_accumulated_batches(tmp_path, make_trainer):
 def test_a_resumed_run_stops_where_it_would_have(tmp_path, make_trainer):
     losses = noise()
     losses[75:] = [8.0] * (STEPS - 75)
-    every = L.pytorch.callbacks.ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
+    every = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
     with pytest.raises(FloatingPointError) as first:
         run(Scripted(losses), tmp_path, make_trainer, [every])
     for step in (40, 70, 79):
         module = Scripted([*losses[step:], *losses[:step]])  # its loader does not resume
-        trainer = make_trainer(STEPS, callbacks=[Divergence(**options()), LastCheckpoint(tmp_path, "last")])
+        trainer = make_trainer(STEPS, callbacks=[Divergence(**options()), LastCheckpoint(tmp_path)])
         with pytest.raises(FloatingPointError) as second:
             trainer.fit(module, ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=True)
         assert str(second.value) == str(first.value)
@@ -186,14 +188,15 @@ class Poison(L.Callback):
 
 @pytest.mark.parametrize("interval", [3, 100])
 def test_weights_are_checked_before_they_are_saved(interval, tmp_path, make_module, make_data, make_trainer):
-    last = LastCheckpoint(tmp_path, "last", every_n_train_steps=1, enable_version_counter=False)
-    callbacks = [Poison(), Divergence(), last]
+    every = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
+    callbacks = [Poison(), Divergence(), LastCheckpoint(tmp_path), every]
     trainer = make_trainer(callbacks=callbacks, val_check_interval=interval, gradient_clip_val=1.0)
-    with pytest.raises(FloatingPointError, match=r"the weights are not finite after step 5; .*last\.ckpt is from"):
+    with pytest.raises(FloatingPointError, match="the weights are not finite after step 5; "):
         train(make_module(), make_data(), trainer, tmp_path)
-    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
-    assert checkpoint["global_step"] == 5
-    assert all(weight.isfinite().all() for weight in checkpoint["state_dict"].values())
+    saved = {path.stem: read_checkpoint(path) for path in tmp_path.glob("*.ckpt")}
+    assert saved.keys() == {*(f"step={step}" for step in range(1, 6)), *(["last"] if interval == 3 else [])}
+    for name, checkpoint in saved.items():
+        assert all(weight.isfinite().all() for weight in checkpoint["state_dict"].values()), name
 
 
 class OneRankFails(L.Callback):
