@@ -148,7 +148,7 @@ def test_losses_wait_on_an_accelerator_but_no_checkpoint_does(at, tmp_path, make
     losses = noise()
     losses[at] = math.nan
     saved = Saved()
-    callbacks = [Elsewhere(), LastCheckpoint(tmp_path), saved]
+    callbacks = [Elsewhere(), ModelCheckpoint(tmp_path), saved]
     trainer = make_trainer(STEPS, callbacks=callbacks, val_check_interval=10)
     with pytest.raises(FloatingPointError, match=f"the loss is nan at step {at}; "):
         trainer.fit(Scripted(losses))
