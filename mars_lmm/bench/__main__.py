@@ -6,7 +6,7 @@ from importlib import import_module
 
 # A bench is a module with `add_arguments(parser)` and `run(args) -> dict`; its docstring is its help. Only the one that
 # runs is imported: the exchange's needs torch and numba alone.
-BENCHES = ("exchange", "loss", "prepare", "rollout")
+BENCHES = ("exchange", "loss", "prepare", "rollout", "train")
 
 
 def main():
