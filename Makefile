@@ -43,20 +43,22 @@ fuzz: setup  ## Damaged input, new at each run: every feed's files, rows and val
 soak: setup  ## The exchange against the reference: ten million messages under every rule file (half an hour on 2 cores)
 	$(BIN)/python -m pytest -m slow tests/market/test_venue.py
 
-bench: setup  ## Speed of the exchange, of preparation and of rollouts, against baselines in the same run
+bench: setup  ## Speed of the exchange, of preparation, of training and of rollouts, against baselines in the same run
 	$(BIN)/python -m mars_lmm.bench exchange
 	$(BIN)/python -m mars_lmm.bench prepare
 	$(BIN)/python -m mars_lmm.bench rollout --books 16
+	$(BIN)/python -m mars_lmm.bench train
 
 # Without a .venv, the machine's own python serves: an image for GPUs brings torch, numba and lightning, and `make setup`
-# would bring another torch. The last test trains, and needs the package `datasets` too.
+# would bring another torch. The last tests train, and need the package `datasets` too.
 GPU_PYTHON = $(or $(wildcard $(BIN)/python),$(PYTHON))
-gpu-check:  ## For whoever has a CUDA device: the exchange and rollouts on the card, timed and tested
+gpu-check:  ## For whoever has a CUDA device: the exchange, rollouts and training on the card, timed and tested
 	$(GPU_PYTHON) -m pytest -m gpu tests/market/test_cuda.py
 	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 1024 --messages 1024000
 	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 16384 --messages 8192000
 	$(GPU_PYTHON) -m mars_lmm.bench rollout --device cuda --books 256 --orders 25600
-	$(GPU_PYTHON) -m pytest -m gpu tests/simulation/test_engine.py tests/training/test_order_module.py
+	$(GPU_PYTHON) -m pytest -m gpu tests/simulation/test_engine.py tests/training
+	$(GPU_PYTHON) -m mars_lmm.bench train --size 107m --device cuda
 
 clean:  ## Remove everything that was made
 	rm -rf $(VENV) outputs prepared build *.egg-info mars_lmm/__pycache__

@@ -105,6 +105,8 @@ def test_windows_of_layers_compose():
         (["data=lobster"], "data.path"),
         (["optim.learning_rate=0"], "learning_rate"),
         (["schedule.warmup_steps=9999"], "warmup_steps"),
+        (["execution.sharded_dtype=float16"], "sharded_dtype is 'float16'"),
+        (["+execution.fuse=true"], "unknown key execution.fuse"),
         (["data=unknown"], "unknown"),
     ],
 )
@@ -123,7 +125,7 @@ def test_a_missing_run_is_asked_for(name, schema, message):
         typed(composed(name), schema)
 
 
-@pytest.mark.parametrize("trainer", ["default", "bf16"])
+@pytest.mark.parametrize("trainer", sorted(path.stem for path in Path(CONF, "trainer").glob("*.yaml")))
 def test_trainer_options_build(trainer, tmp_path):
     config = train_config(f"trainer={trainer}").trainer
     config["default_root_dir"] = str(tmp_path)

@@ -222,7 +222,7 @@ def _random_set(folder: Path, row_length: int) -> PreparedSet:
     tokenizer.save(folder / TOKENIZER)
     return PreparedSet(
         path=folder,
-        recipe={},
+        recipe={"settings": {"feeds": [{"feed": "random"}]}},
         fingerprint="random",
         tokenizer_checksum=tokenizer.checksum,
         row_length=row_length,
