@@ -45,9 +45,8 @@ def train(folder, num_processes, *settings):
 def validations(run):
     """Nats of each validation, by step."""
     with (run / "metrics.csv").open() as file:
-        return {
-            int(row["step"]): float(row["validation/nats"]) for row in csv.DictReader(file) if row["validation/nats"]
-        }
+        rows = [row for row in csv.DictReader(file) if row["validation/nats"]]
+    return {int(row["step"]): float(row["validation/nats"]) for row in rows}
 
 
 @pytest.mark.slow
