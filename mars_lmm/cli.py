@@ -26,9 +26,11 @@ from mars_lmm.paths import TRAINING_SUMMARY
 def train(config: TrainConfig, composed: DictConfig) -> float:
     """Prepare data and train; returns the best validation nats, for sweepers."""
     import lightning as L
+    from lightning.pytorch.utilities import rank_zero_only
 
     from mars_lmm.data.datamodule import OrderDataModule
     from mars_lmm.data.prepare import prepare
+    from mars_lmm.training.fit import LAST, forget
     from mars_lmm.training.fit import train as fit
     from mars_lmm.training.order_module import OrderModule
     from mars_lmm.training.summary import summarize
@@ -39,9 +41,8 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     folder = Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
-    if config.fresh:
-        for name in ("checkpoints", "csv"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+    if config.fresh and rank_zero_only.rank == 0:
+        forget(folder)
     # Built before the data, so that a bad setting is an error now and not after the preparation.
     resolved = OmegaConf.to_container(composed, resolve=True)
     callbacks = [build(callback) for callback in resolved["callbacks"].values()]
@@ -52,8 +53,10 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     L.seed_everything(config.seed, workers=True, verbose=False)
     module = OrderModule(config.model, config.optim, config.schedule, prepared, resolved, config.execution)
     loader = OrderDataModule(prepared, config.data.batch_size, config.data.num_workers, config.seed, config.data.block)
-    last = folder / "checkpoints" / "last.ckpt"
-    metrics = fit(module, loader, trainer, folder, last if last.exists() else None)
+    last = folder / LAST
+    # Not looked for in a fresh run: another rank may be about to remove it.
+    checkpoint = last if not config.fresh and last.exists() else None
+    metrics = fit(module, loader, trainer, folder, checkpoint, _command())
     if trainer.is_global_zero:
         summary = summarize(folder, prepared, resolved, metrics, _command())
         (folder / TRAINING_SUMMARY).write_text(json.dumps(summary, indent=1))
@@ -104,7 +107,7 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
 def evaluate(config: EvaluateConfig, composed: DictConfig) -> None:
     """Score a run's simulation and write its report."""
     from mars_lmm.evaluation.evaluate import evaluate as score
-    from mars_lmm.training.summary import CURVES
+    from mars_lmm.training.curves import CURVES
 
     run = Path(config.run)
     summary = run / TRAINING_SUMMARY

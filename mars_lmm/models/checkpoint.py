@@ -20,7 +20,7 @@ from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES
 from mars_lmm.tokenizers.orders import OrderTokenizer
 
 KEY = "mars_lmm"
-VERSION = 1
+VERSION = 2
 PREFIX = "model."
 """What the names of the model's weights begin with among a checkpoint's."""
 

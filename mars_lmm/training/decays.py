@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 
-from mars_lmm.data.prepared import TRAIN
+from mars_lmm.data.prepared import TRAIN, PreparedSet
 from mars_lmm.training.order_module import OrderModule
 
 
@@ -67,6 +67,11 @@ class DecayPoints(L.Callback):
 
 
 def orders_seen(trainer: L.Trainer) -> int:
-    """Targets trained on so far, of all ranks and epochs, on average over rows."""
-    train = trainer.datamodule.prepared.splits[TRAIN]
-    return round(trainer.train_dataloader.samples_consumed * train["orders"] / train["rows"])
+    """Targets trained on so far, of all ranks and epochs, at the mean of a row."""
+    return round(trainer.train_dataloader.samples_consumed * orders_of_row(trainer.datamodule.prepared))
+
+
+def orders_of_row(prepared: PreparedSet) -> float:
+    """Mean number of targets of a training row."""
+    train = prepared.splits[TRAIN]
+    return train["orders"] / train["rows"]

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import reduce
 from typing import Any
 
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.models.checkpoint import VERSION, order_tokenizer
 from mars_lmm.models.order_model import OrderModelConfig
 from mars_lmm.training.optimizers import OptimConfig
+
+FIXED = (
+    "seed",
+    "schedule.warmup_steps",
+    "schedule.decay",
+    "schedule.decay_fraction",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+)
+"""Keys of the run config that decide the weights, beside all of `model` and `optim`. The length of the run may change,
+and whatever only says where and how it runs."""
 
 
 def describe_run(
@@ -29,6 +42,7 @@ def describe_run(
         "optim": asdict(optim),
         "tokenizer": prepared.tokenizer().to_dict(),
         "fingerprint": prepared.fingerprint,
+        "address": prepared.address,
         "cutoff": prepared.cutoff,
         "data": describe_data(prepared),
     }
@@ -49,7 +63,7 @@ def check_resume(saved: dict[str, Any], current: dict[str, Any]) -> None:
     """Refuse to go on with anything but the run that wrote the checkpoint.
 
     The optimiser counts too: its settings are restored with its state, so other ones would be ignored without
-    a word. The length of the run may change.
+    a word. So do the seed and the other keys of `FIXED`.
 
     Args:
         saved: `describe_run` of the checkpoint.
@@ -64,6 +78,10 @@ def check_resume(saved: dict[str, Any], current: dict[str, Any]) -> None:
         for field, value in current[name].items()
         if saved[name].get(field) != value
     ]
+    for key in FIXED:
+        before, now = (_value(run["config"], key) for run in (saved, current))
+        if before != now:
+            differences.append(f"{key} was {before}, is {now}")
     if saved["fingerprint"] != current["fingerprint"]:
         differences.insert(0, f"the data was {saved['fingerprint']}, is {current['fingerprint']}")
     if saved["tokenizer"] != current["tokenizer"]:
@@ -74,3 +92,8 @@ def check_resume(saved: dict[str, Any], current: dict[str, Any]) -> None:
             f"cannot resume, the checkpoint belongs to another run: {'; '.join(differences)}. "
             "Give this run the checkpoint's data and settings, or start a new one without a checkpoint"
         )
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; None if there is none."""
+    return reduce(lambda part, name: part.get(name) if isinstance(part, Mapping) else None, key.split("."), config)

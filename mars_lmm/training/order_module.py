@@ -25,6 +25,7 @@ from mars_lmm.training.identity import check_resume, describe_run
 from mars_lmm.training.norms import clip_norm
 from mars_lmm.training.optimizers import OptimConfig, build_optimizer
 from mars_lmm.training.parallelize import ExecutionConfig, gather, parallelize, release
+from mars_lmm.training.randomness import seed_batch
 from mars_lmm.training.ranks import num_ranks, sum_over_ranks
 from mars_lmm.training.rules import learning_rate
 from mars_lmm.training.schedules import ScheduleConfig, learning_rate_factor
@@ -45,7 +46,7 @@ class OrderModule(L.LightningModule):
         optim: Hyper-parameters of the optimiser; a learning rate of None is resolved by the model's size.
         schedule: Learning-rate schedule and length of the run.
         prepared: The set to train on; checkpoints name it, and do not resume on another.
-        config: The resolved run config, plain values; a checkpoint carries it.
+        config: The resolved run config, plain values; a checkpoint carries it, and dropout follows its `seed`.
         execution: How the model is run; None: as it is written.
     """
 
@@ -184,6 +185,11 @@ class OrderModule(L.LightningModule):
                 f"the Trainer's max_steps is {self.trainer.max_steps}, the schedule ends at "
                 f"{self.schedule.max_steps} steps: set trainer.max_steps = schedule.max_steps"
             )
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Let dropout depend on nothing but where the run stands."""
+        share = self.trainer.distributed_sampler_kwargs
+        seed_batch(self.run["config"]["seed"], self.trainer.fit_loop.total_batch_idx, share["rank"] if share else 0)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Let the run end with a validation, and so with a checkpoint, wherever the last one was."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.training.baselines import score_baselines
+from mars_lmm.training.curves import join_curves
 from mars_lmm.training.identity import describe_data
-
-CURVES = "metrics.csv"
 
 
 def summarize(
@@ -40,19 +38,3 @@ def summarize(
         "prepared": prepared.address,
         "commands": [command],
     }
-
-
-def join_curves(folder: Path) -> None:
-    """Join the CSV logs of all starts of a run; where two starts cover a step, the later one counts."""
-    rows: dict[tuple[int, frozenset[str]], dict[str, str]] = {}
-    logs = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
-    for log in logs:
-        with log.open() as file:
-            for row in csv.DictReader(file):
-                logged = {name: value for name, value in row.items() if value}
-                rows[int(row["step"]), frozenset(logged)] = logged
-    names = sorted({name for row in rows.values() for name in row} - {"step", "epoch"})
-    with (folder / CURVES).open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "epoch", *names])
-        writer.writeheader()
-        writer.writerows(rows[key] for key in sorted(rows, key=lambda key: key[0]))

@@ -6,6 +6,7 @@ from prepared_sets import numbered_rows, tokenizer, write_prepared
 from tiny import MODEL, OPTIM
 
 from mars_lmm.models.checkpoint import KEY, load_order_model, read_checkpoint
+from mars_lmm.training.identity import check_resume
 
 
 @pytest.fixture
@@ -25,12 +26,13 @@ def test_holds_plain_values_of_the_run(saved, prepared):
     assert "state_dict" in checkpoint
     assert checkpoint[KEY].pop("validation")["step"] == 2
     assert checkpoint[KEY] == {
-        "version": 1,
+        "version": 2,
         "config": {"seed": 0, "data": {"name": "planted", "dates": ["2024-01-05"], "path": None}},
         "model": dataclasses.asdict(MODEL),
         "optim": dataclasses.asdict(OPTIM),
         "tokenizer": tokenizer().to_dict(),
         "fingerprint": prepared.fingerprint,
+        "address": str(prepared.path),
         "cutoff": {"kind": "date", "value": "2024-01-05"},
         "data": {
             "feeds": ["synthetic"],
@@ -105,7 +107,7 @@ def test_refuses_another_version(saved):
     checkpoint = torch.load(path, weights_only=True)
     checkpoint[KEY]["version"] = 99
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match=r"last\.ckpt has version 99, this program reads 1"):
+    with pytest.raises(ValueError, match=r"last\.ckpt has version 99, this program reads 2"):
         load_order_model(path)
 
 
@@ -114,6 +116,20 @@ def test_resume_refuses_another_model_or_optimiser(saved, make_module, make_data
     module = make_module(model=dataclasses.replace(MODEL, width=32), optim=dataclasses.replace(OPTIM, weight_decay=0.0))
     with pytest.raises(ValueError, match=r"model\.width was 16, is 32; optim\.weight_decay was 0\.1, is 0\.0\. Give"):
         make_trainer().fit(module, datamodule=make_data(), ckpt_path=path, weights_only=True)
+
+
+def test_resume_refuses_another_seed_or_schedule(saved, make_module):
+    _, module = saved
+    config = {"seed": 1, "schedule": {"max_steps": 99, "decay": "linear"}, "trainer": {"precision": "bf16-mixed"}}
+    other = make_module(config=config)
+    with pytest.raises(ValueError, match=r"another run: seed was 0, is 1; schedule\.decay was None, is linear\. Give"):
+        check_resume(module.run, other.run)
+
+
+def test_a_run_may_become_longer_and_move(saved, make_module):
+    _, module = saved
+    config = {"seed": 0, "schedule": {"max_steps": 99}, "trainer": {"precision": "bf16-mixed", "devices": 2}}
+    check_resume(module.run, make_module(config=config).run)
 
 
 def test_resume_refuses_other_data(saved, tmp_path, prepared, make_module, make_data, make_trainer):
