@@ -1,9 +1,13 @@
+import csv
 import json
+import random
 import subprocess
 import sys
+import time
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from scripts import ROOT, run_script
 
 from mars_lmm.models import export
@@ -40,6 +44,8 @@ def test_train_simulate_evaluate(folder):
     summary = json.loads((run / "training.json").read_text())
     assert set(summary["baselines"]) >= {"uniform", "unigram", "bigram"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    (start,) = json.loads((run / "run.json").read_text())["starts"]
+    assert start["command"] == f"python train.py {' '.join(TINY)} schedule.max_steps=12"
 
     done = run_script(folder, "simulate.py", "run=outputs/demo", "starts=2", "rollouts=2", "minutes=2")
     assert done.returncode == 0, done.stderr
@@ -61,6 +67,8 @@ def test_the_same_command_goes_on_with_the_run(folder):
     assert done.returncode == 0, done.stderr
     metrics = json.loads((folder / "outputs" / "demo" / "metrics.json").read_text())
     assert metrics["step"] == 18
+    starts = json.loads((folder / "outputs" / "demo" / "run.json").read_text())["starts"]
+    assert [start["resumed_from_step"] for start in starts] == [None, 12]
     curves = (folder / "outputs" / "demo" / "metrics.csv").read_text()
     assert sum(",validation" in line for line in curves.splitlines()) <= 1
     assert len([line for line in curves.splitlines()[1:] if line]) >= 3
@@ -124,3 +132,59 @@ def test_an_exported_run_rolls_out_as_the_run_does(folder, capsys):
     assert done.returncode == 0, done.stderr
     rollouts.append((folder / "elsewhere" / "simulation" / "rollouts.parquet").read_bytes())
     assert rollouts[0] == rollouts[1] == rollouts[2]
+
+
+def curves(run):
+    """The rows of metrics.csv, but for what tells of speed."""
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 600
+    return [{name: value for name, value in row.items() if not name.startswith("throughput/")} for row in rows]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_bit(folder):
+    """SIGKILL after a moment that differs from start to start, while the program trains, validates or saves."""
+    settings = [
+        *TINY,
+        "schedule.max_steps=300",
+        "callbacks.last.every_n_train_steps=7",
+        "trainer.log_every_n_steps=1",
+        "trainer.accumulate_grad_batches=2",
+        "data.num_workers=2",
+    ]
+    runs = {name: folder / "outputs" / name for name in ("whole", "killed")}
+    command = [sys.executable, str(ROOT / "train.py"), *settings]
+    subprocess.run([*command, "name=whole"], cwd=folder, check=True, capture_output=True)
+    waits, kills = random.Random(0), 0
+    while not (runs["killed"] / "metrics.json").exists():
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen([*command, "name=killed"], cwd=folder, **quiet)
+        started = len(list(runs["killed"].glob("curves/*")))
+        while process.poll() is None and len(list(runs["killed"].glob("curves/*"))) == started:
+            time.sleep(0.01)  # until the first row is there
+        if kills < 3:
+            time.sleep(waits.uniform(0, 2))
+            process.kill()
+            kills += 1
+        assert process.wait() in (0, -9)
+    starts = json.loads((runs["killed"] / "run.json").read_text())["starts"]
+    assert len(starts) > 2
+    assert curves(runs["killed"]) == curves(runs["whole"])
+    saved = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in runs.values()]
+    assert all(torch.equal(weight, saved[1][name]) for name, weight in saved[0].items())
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_sweep_are_runs_of_their_own(folder, monkeypatch):
+    """In W&B as well, though they share a process."""
+    monkeypatch.setenv("WANDB_MODE", "offline")  # put back afterwards, for the logger sets it
+    settings = [*TINY, "schedule.max_steps=6", "logger=wandb", "logger.wandb.offline=true", "name=swept"]
+    done = run_script(folder, "train.py", "--multirun", *settings, "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    jobs = [folder / "outputs" / "sweeps" / "swept" / str(number) for number in (0, 1)]
+    ids = [(job / "wandb_id").read_text() for job in jobs]
+    assert ids[0] != ids[1]
+    for seed, (job, wandb_id) in enumerate(zip(jobs, ids, strict=True)):
+        assert json.loads((job / "run.json").read_text())["seed"] == seed
+        assert len(list(job.glob(f"wandb/offline-run-*-{wandb_id}"))) == 1
