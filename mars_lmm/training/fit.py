@@ -114,7 +114,7 @@ def train(
         module: Model, optimiser and schedule.
         datamodule: The data.
         trainer: A Trainer with `use_distributed_sampler=False`.
-        folder: The run folder, which exists.
+        folder: The run folder.
         checkpoint: Where to go on from; None starts anew.
         command: The command line that repeats it.
 

@@ -114,6 +114,7 @@ def record_start(
     }
     if not trainer.is_global_zero:
         return start
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / RUN
     earlier = json.loads(file.read_text())["starts"] if file.exists() else []
     described = {
