@@ -27,6 +27,13 @@ DATA = [
     "data.num_workers=0",
     "data.workers=1",
 ]
+TRAINER = [
+    "trainer.accelerator=cpu",
+    f"trainer.max_steps={STEPS}",
+    "trainer.accumulate_grad_batches=1",
+    f"trainer.val_check_interval={STEPS}",
+    "+trainer.limit_val_batches=1",
+]
 MARKET = ["data.synthetic.sessions=2", "data.synthetic.minutes=4", "data.cutoff=2024-01-03"]
 FEEDS = {"lobster": write_lobster}
 """How to make up a small folder of a feed's files."""
@@ -52,8 +59,7 @@ def shrunk(experiment, folder):
     with torch.device("meta"):
         large = OrderModel(model).num_parameters()["total"] > LARGEST
     size = [f"model.width={16 * model.heads}", "model.layers=2"] if large else []
-    steps = [f"trainer.max_steps={STEPS}", f"trainer.val_check_interval={STEPS}", "+trainer.limit_val_batches=1"]
-    return [*DATA, *(files or MARKET), *size, *steps, "trainer.accelerator=cpu"]
+    return [*DATA, *(files or MARKET), *size, *TRAINER]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

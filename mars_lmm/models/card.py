@@ -39,7 +39,9 @@ def render(config: Mapping[str, Any], checkpoint: str) -> str:
         synthetic=SYNTHETIC,
         tokens=math.prod(config["bins"].values()),
         limits=list(limits(config)),
-        provenance=[("seed", run["config"].get("seed")), *_flat(run.get("provenance", {}))],
+        provenance=list(
+            _flat({"seed": run["config"].get("seed"), **run.get("imported", {}), **run.get("provenance", {})})
+        ),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 

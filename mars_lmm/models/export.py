@@ -21,7 +21,6 @@ from mars_lmm.models.checkpoint import KEY, build_model, load_weights, order_tok
 from mars_lmm.models.folder import CONFIG, write_folder
 from mars_lmm.os_errors import in_words
 from mars_lmm.paths import TRAINING_SUMMARY
-from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -84,7 +83,6 @@ def export(source: Path, folder: Path, dtype: str | None = None) -> dict[str, An
     config = {
         "model": run["model"],
         "bins": dict(zip(("types", "prices", "sizes", "intervals"), tokenizer.bins, strict=True)),
-        "market_features": NUM_MARKET_FEATURES,
         "tokenizer": tokenizer.checksum,
         "parameters": parameters,
         **costs,

@@ -226,6 +226,15 @@ def test_the_card_of_a_checkpoint_that_tells_little(tmp_path):
     assert "no right" in card
 
 
+def test_the_card_of_an_imported_model(tmp_path):
+    run = {name: value for name, value in described().items() if name not in ("data", "validation", "step")}
+    run |= {"config": {}, "fingerprint": None, "cutoff": None, "imported": {"source": "released.safetensors"}}
+    card = card_of(tmp_path, run)
+    assert card.startswith("# card.ckpt\n")
+    assert "| source | released.safetensors |" in card
+    assert "None" not in card
+
+
 def test_the_card_admits_that_counting_is_better(tmp_path):
     save(tmp_path / "run" / "checkpoints" / "best.ckpt", described())
     training = {"nats": 7.589, "baselines": {"uniform": 10.803, "bigram": 7.5}, "seconds": 1.0, "commands": ["train"]}
