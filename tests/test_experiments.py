@@ -31,6 +31,7 @@ TRAINER = [
     "trainer.accelerator=cpu",
     f"trainer.max_steps={STEPS}",
     "trainer.accumulate_grad_batches=1",
+    "execution.compile=false",
     f"trainer.val_check_interval={STEPS}",
     "+trainer.limit_val_batches=1",
 ]
