@@ -184,6 +184,7 @@ def test_the_card_tells_what_the_checkpoint_knows(exported):
         "licence",
         "Not for decisions to trade",
         "| seed | 7 |",
+        "trained with mars_lmm, exported from `some.ckpt`",
         "simulate.py run=RUN checkpoint=FOLDER",
     ):
         assert text in card, text
@@ -231,6 +232,8 @@ def test_the_card_of_an_imported_model(tmp_path):
     run |= {"config": {}, "fingerprint": None, "cutoff": None, "imported": {"source": "released.safetensors"}}
     card = card_of(tmp_path, run)
     assert card.startswith("# card.ckpt\n")
+    assert "released with MarS, imported with mars_lmm" in card
+    assert "and that of the release" in card
     assert "| source | released.safetensors |" in card
     assert "None" not in card
 
