@@ -38,6 +38,11 @@ def described(head="fields", **changes):
             "sessions": 1,
             "orders": {"train": 78_416, "validation": 63_718},
         },
+        "provenance": {
+            "command": "python train.py",
+            "git": {"commit": "abcdef", "dirty": True, "diff_sha256": None},
+            "versions": {"torch": "2.13.0"},
+        },
         "step": 700,
         "validation": {"step": 700, "nats": 7.589, "bits": 10.949, "bits_type": 1.0, "bits_price": 9.949},
         **changes,
@@ -184,6 +189,10 @@ def test_the_card_tells_what_the_checkpoint_knows(exported):
         "licence",
         "Not for decisions to trade",
         "| seed | 7 |",
+        "| command | python train.py |",
+        "| git.commit | abcdef |",
+        "| git.dirty | True |",
+        "| versions.torch | 2.13.0 |",
         "trained with mars_lmm, exported from `some.ckpt`",
         "simulate.py run=RUN checkpoint=FOLDER",
     ):
