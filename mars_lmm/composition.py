@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -18,6 +20,8 @@ from mars_lmm.os_errors import in_words
 from mars_lmm.paths import CONF
 
 Config = TypeVar("Config")
+
+_LABEL = 60  # characters of a sweep folder's name that say what is in it
 
 ALLOWED_TARGETS = ("lightning.", "mars_lmm.", "torch.", "torchmetrics.")
 
@@ -45,6 +49,20 @@ def entry(name: str, schema: type) -> Callable[[Callable[[Any, DictConfig], Any]
         return main
 
     return decorate
+
+
+def job_folder(overrides: list[str]) -> str:
+    """The name of a sweep job's folder: what was overridden, in short, and a hash of all of it.
+
+    Jobs of other settings never share a folder, whatever their numbers; the same job finds its own again.
+    """
+    digest = hashlib.sha256("\0".join(overrides).encode()).hexdigest()[:8]
+    # model.width=64 is told as width=64
+    named = "_".join(re.sub(r"^[^=]*\.", "", override) for override in overrides)
+    return re.sub(r"[^A-Za-z0-9=.,_-]+", "-", named)[:_LABEL] + f"-{digest}"
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def typed(config: DictConfig, schema: type[Config]) -> Config:

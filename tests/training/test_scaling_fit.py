@@ -26,7 +26,7 @@ def rows_of(N, D, nats):
         {
             "cell": f"c{i}",
             "size": f"{n:.0f}",
-            "matmul": n,
+            "non_embedding": n,
             "total": 1.2 * n + 1000,
             "blocks": 0.8 * n,
             "orders": d,
@@ -131,7 +131,7 @@ def test_an_exponent_at_the_edge_is_told():
     """A loss that falls as a step cannot be a power law: the exponent runs to the end of the grid."""
     N, D, _ = runs(ORDERS, *SMALL)
     loss = 7 + 3 * (N < 2e4) + 400 / D**0.5
-    fit = fit_rows(rows_of(N, D, loss), resamples=20)["matmul"]
+    fit = fit_rows(rows_of(N, D, loss), resamples=20)["non_embedding"]
     assert fit["law"]["alpha"] == EXPONENTS[1]
     assert any("alpha is at the edge of the grid" in warning for warning in fit["warnings"])
 
@@ -142,7 +142,7 @@ def test_held_out_runs_are_predicted_by_the_others_alone():
     nats[largest] *= 1.01
     fits = fit_rows(rows_of(N, D, nats), resamples=20)
     assert set(fits) == set(COUNTS)
-    size, budget = fits["matmul"]["held_out"]
+    size, budget = fits["non_embedding"]["held_out"]
     assert {run["cell"] for run in size["runs"]} == {f"c{i}" for i in largest}
     assert values(Law(**size["law"])) == pytest.approx(values(ORDERS), rel=1e-6)
     assert size["error"] == pytest.approx(1 - 1 / 1.01, rel=1e-5)
@@ -153,6 +153,6 @@ def test_held_out_runs_are_predicted_by_the_others_alone():
 
 def test_the_guess_to_beat_is_the_next_smaller_runs_loss():
     N, D, nats = runs(ORDERS, *SMALL)
-    (size, _) = fit_rows(rows_of(N, D, nats), resamples=20)["matmul"]["held_out"]
+    (size, _) = fit_rows(rows_of(N, D, nats), resamples=20)["non_embedding"]["held_out"]
     before = ORDERS(SMALL[0][-2], SMALL[1]) / ORDERS(SMALL[0][-1], SMALL[1]) - 1
     assert [run["unchanged_error"] for run in size["runs"]] == pytest.approx(before)

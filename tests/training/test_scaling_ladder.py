@@ -10,12 +10,13 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from mars_lmm.paths import CONF
+from mars_lmm.training import rules
 from mars_lmm.training.scaling import run
 from mars_lmm.training.scaling.__main__ import training_config
 from mars_lmm.training.scaling.config import ScalingConfig, SizeConfig
 from mars_lmm.training.scaling.ladder import run_ladder
 from mars_lmm.training.scaling.law import Law
-from mars_lmm.training.scaling.plan import count_matmul, plan, short
+from mars_lmm.training.scaling.plan import plan, short
 
 ROOT = Path(__file__).resolve().parents[2]
 LAW = Law(6.9, 20.0, 900.0, 0.4, 0.6)
@@ -32,7 +33,7 @@ if "bad" in given["name"]:
 width, steps = int(given["model.width"]), int(given["schedule.max_steps"])
 N, D = 1000 * width**2, steps * 64
 nats = 6.9 + 20.0 / N**0.4 + 900.0 / D**0.6
-parameters = {"embedding": 10, "blocks": N, "head": 10, "matmul": N, "total": N + 20}
+parameters = {"embedding": 10, "blocks": N, "head": 10, "non_embedding": N, "total": N + 20}
 metrics = {"validation_nats": nats - 1, "final_validation_nats": nats, "step": steps, "orders_seen": D, "seconds": 1.0}
 (folder / "metrics.json").write_text(json.dumps(metrics | {"parameters": parameters}))
 """
@@ -73,11 +74,11 @@ def test_a_ladder_from_plan_to_report(small_set, compose, work, capsys):
     assert run_ladder(ladder(small_set, parallel=2), compose, "the command") == 0
     folder = work / "outputs" / "scaling" / "t"
     fit = json.loads((folder / "fit.json").read_text())
-    assert fit["fits"]["matmul"]["law"] == pytest.approx(vars(LAW), rel=1e-5)
+    assert fit["fits"]["non_embedding"]["law"] == pytest.approx(vars(LAW), rel=1e-5)
     rows = json.loads((folder / "runs.json").read_text())
     assert len(rows) == 16
     assert len((folder / "runs.csv").read_text().splitlines()) == 17
-    assert all(row["nats"] == pytest.approx(LAW(row["matmul"], row["orders"])) for row in rows)
+    assert all(row["nats"] == pytest.approx(LAW(row["non_embedding"], row["orders"])) for row in rows)
     report = (folder / "report.md").read_text()
     for told in ("the command", small_set.fingerprint, "w64-10.24k-s0", "Huber", "largest size"):
         assert told in report
@@ -146,12 +147,21 @@ def test_the_plan(small_set, compose):
         assert abs(cell.steps * cell.batch_orders - cell.budget) <= cell.batch_orders / 2
         config = compose(list(cell.overrides))
         assert (config.schedule.max_steps, config.schedule.warmup_steps) == (cell.steps, round(0.1 * cell.steps))
-        assert config.optim.learning_rate == (0.02 if cell.size == "w32" else 3e-4) == cell.learning_rate
+        rule = pytest.approx(rules.learning_rate(cell.counts["non_embedding"]), rel=0.01)
+        assert config.optim.learning_rate == (0.02 if cell.size == "w32" else rule)
+        assert config.optim.learning_rate == cell.learning_rate
         model = OrderModel(config.model)
-        assert cell.counts == model.num_parameters() | {"matmul": count_matmul(model)}
+        assert cell.counts == model.num_parameters()
     # 6 N D and the attention's share.
     large = cells[-1]
-    assert 1 < large.flops / (6 * large.counts["matmul"] * large.budget) < 1.2
+    assert 1 < large.flops / (6 * large.counts["non_embedding"] * large.budget) < 1.2
+
+
+def test_batches_by_rule_are_whole_rows_of_it(small_set, compose):
+    cells = plan(ladder(small_set, batch_size=None, max_epochs=1e9), compose, small_set)
+    row = small_set.splits["train"]["orders"] / small_set.splits["train"]["rows"]
+    for cell in cells:
+        assert abs(cell.batch_orders - rules.batch_orders(cell.counts["non_embedding"])) <= row / 2
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ class ScalingConfig:
     seeds: list[int] = field(default_factory=lambda: [0])
     """Seeds of the weights and of the order of rows."""
     learning_rate: float | None = None
-    """Full learning rate of sizes that name none; null: train.py's."""
+    """Full learning rate of sizes that name none; null: by the size, `rules.learning_rate`."""
     batch_size: int | None = None
-    """Rows in a batch of sizes that name none; null: train.py's."""
+    """Rows in a batch of sizes that name none; null: by the size, `rules.batch_orders`."""
     warmup: float = 0.05
     """Share of each run's steps over which the learning rate rises."""
     validations: int = 1

@@ -10,7 +10,7 @@ from mars_lmm.training.scaling.huber import fit_huber
 from mars_lmm.training.scaling.law import NAMES, Law, check_runs
 from mars_lmm.training.scaling.projection import EXPONENTS, fit_projection, fit_weighted
 
-COUNTS = ("matmul", "total", "blocks")
+COUNTS = ("non_embedding", "total", "blocks")
 """What may count as N: weights of matrix products, head included, without tables; all parameters; the blocks alone."""
 LEVEL = 0.95
 HORIZON = (1, 10, 100)

@@ -79,12 +79,12 @@ def _print_plan(
     cells: list[Cell], missing: list[Cell], seconds: dict[str, float], prepared: PreparedSet, ladder: ScalingConfig
 ) -> None:
     to_do = {cell.name for cell in missing}
-    head = ("run", "N matmul", "N total", "D", "epochs", "steps", "batch", "rate", "FLOPs", "time")
+    head = ("run", "N", "N total", "D", "epochs", "steps", "batch", "rate", "FLOPs", "time")
     print(("{:<20}" + "{:>12}" * 9).format(*head))
     for cell in cells:
         time = "done" if cell.name not in to_do else clock(seconds[cell.name]) if seconds else "?"
         values = (
-            f"{cell.counts['matmul']:,}",
+            f"{cell.counts['non_embedding']:,}",
             f"{cell.counts['total']:,}",
             short(cell.budget),
             f"{cell.epochs:.2f}",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mars_lmm.data.prepared import TRAIN, PreparedSet
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.training import rules
 from mars_lmm.training.scaling.config import ScalingConfig, SizeConfig
 
 Compose = Callable[[list[str]], Any]
@@ -29,7 +29,7 @@ class Cell:
         seed: Of weights and order of rows.
         overrides: The command line of train.py without where the data and the folder are.
         model: Shape of the model.
-        counts: Parameters: `embedding`, `blocks`, `head`, `total` and `matmul`.
+        counts: Parameters, as `OrderModel.num_parameters` has them.
         steps: Optimiser steps.
         batch_size: Rows of a batch on a device.
         batch_rows: Rows of an optimiser step, of all devices.
@@ -65,15 +65,19 @@ def plan(ladder: ScalingConfig, compose: Compose, prepared: PreparedSet) -> list
     data = compose(ladder.base).data
     cells = []
     for size in ladder.sizes:
-        chosen = _size_overrides(ladder, size)
-        config = compose(chosen)
-        if replace(config.data, batch_size=data.batch_size) != data:
+        config = compose([*ladder.base, *size.overrides])
+        if config.data != data:
             raise ValueError(f"size {size.name} changes data settings: runs on other data do not compare")
-        model, flops_per_order = _measure(config.model, prepared)
+        counts, flops_per_order = _measure(config.model, prepared)
         batches = config.trainer["accumulate_grad_batches"]
-        batch_rows = config.data.batch_size * batches * _num_devices(config.trainer)
+        shares = batches * _num_devices(config.trainer)
         split = prepared.splits[TRAIN]
-        batch_orders = batch_rows * split["orders"] / split["rows"]
+        row_orders = split["orders"] / split["rows"]
+        rate, batch_size = _hyperparameters(ladder, size, counts["non_embedding"], row_orders * shares)
+        chosen = [*ladder.base, *size.overrides, f"optim.learning_rate={rate}", f"data.batch_size={batch_size}"]
+        compose(chosen)
+        batch_rows = batch_size * shares
+        batch_orders = batch_rows * row_orders
         for budget in ladder.budgets:
             steps = max(2, round(budget / batch_orders))
             length = [
@@ -90,23 +94,18 @@ def plan(ladder: ScalingConfig, compose: Compose, prepared: PreparedSet) -> list
                         seed=seed,
                         overrides=(*chosen, *length, f"seed={seed}"),
                         model=config.model,
-                        counts=model,
+                        counts=counts,
                         steps=steps,
-                        batch_size=config.data.batch_size,
+                        batch_size=batch_size,
                         batch_rows=batch_rows,
                         batch_orders=batch_orders,
                         epochs=steps * batch_rows / split["rows"],
-                        learning_rate=config.optim.learning_rate,
+                        learning_rate=rate,
                         flops=flops_per_order * steps * batch_rows * prepared.row_length,
                     )
                 )
     _check_epochs(cells, ladder, prepared)
     return sorted(cells, key=lambda cell: cell.flops)
-
-
-def count_matmul(model: nn.Module) -> int:
-    """Weights of matrix products, the head's included: all but lookup tables and norms."""
-    return sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
 
 
 def short(number: float) -> str:
@@ -122,25 +121,29 @@ def folder_of(ladder: ScalingConfig) -> Path:
     return Path("outputs") / "scaling" / ladder.name
 
 
-def _size_overrides(ladder: ScalingConfig, size: SizeConfig) -> list[str]:
-    """The command line of train.py for a size, without the length of the run."""
-    overrides = [*ladder.base, *size.overrides]
-    for key, own, shared in (
-        ("optim.learning_rate", size.learning_rate, ladder.learning_rate),
-        ("data.batch_size", size.batch_size, ladder.batch_size),
-    ):
-        value = shared if own is None else own
-        if value is not None:
-            overrides.append(f"{key}={value}")
-    return overrides
+def _hyperparameters(ladder: ScalingConfig, size: SizeConfig, parameters: int, row_orders: float) -> tuple[float, int]:
+    """Learning rate and rows in a batch: the size's, else the ladder's, else by the rules for its parameters.
+
+    Args:
+        ladder: The ladder.
+        size: The size.
+        parameters: `non_embedding` of its counts.
+        row_orders: Targets of an optimiser step with one row in a batch.
+    """
+    rate = ladder.learning_rate if size.learning_rate is None else size.learning_rate
+    batch_size = ladder.batch_size if size.batch_size is None else size.batch_size
+    if rate is None:
+        rate = float(f"{rules.learning_rate(parameters):.3g}")
+    if batch_size is None:
+        batch_size = max(1, round(rules.batch_orders(parameters) / row_orders))
+    return rate, batch_size
 
 
 def _measure(config: OrderModelConfig, prepared: PreparedSet) -> tuple[dict[str, int], float]:
     """Counts of a model's parameters, and operations of training on one order; the weights are never made."""
     with torch.device("meta"):
         model = OrderModel(config, prepared.tokenizer().bins, prepared.num_market_features)
-    counts = model.num_parameters() | {"matmul": count_matmul(model)}
-    return counts, model.flops_per_token(prepared.row_length)
+    return model.num_parameters(), model.flops_per_token(prepared.row_length)
 
 
 def _num_devices(trainer: dict[str, Any]) -> int:

@@ -16,7 +16,7 @@ from mars_lmm.training.scaling.projection import EXPONENTS
 from mars_lmm.whole_files import write_text
 
 MEANING = {
-    "matmul": "weights of matrix products: blocks, head and book encoder, without lookup tables and norms",
+    "non_embedding": "weights of matrix products: blocks, head and book encoder, without lookup tables and norms",
     "total": "all parameters",
     "blocks": "the blocks with the final norm, without embedding and head",
 }
@@ -156,7 +156,7 @@ def _checklist(rows: list[dict[str, Any]], fits: dict[str, Any], about: dict[str
         "data": f"{about['data']}; fingerprint {about['fingerprint']}; {about['orders']}",
         "unique orders": f"{max(row['unique_orders'] for row in rows):,} at most, {most:.2f} epochs at most"
         + ("; **some budgets repeat orders**" if most > 1 else ""),
-        "sizes": ", ".join(f"{size} ({short(row['matmul'])} matmul)" for size, row in sizes.items()),
+        "sizes": ", ".join(f"{size} ({short(row['non_embedding'])})" for size, row in sizes.items()),
         "shapes": "; ".join(f"{size}: {shape}" for size, shape in about["shapes"].items()),
         "budgets": ", ".join(map(short, budgets)),
         "seeds": ", ".join(sorted({str(row["seed"]) for row in rows})) + " (weights and order of rows)",
@@ -181,13 +181,13 @@ def _checklist(rows: list[dict[str, Any]], fits: dict[str, Any], about: dict[str
 
 def _runs_table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        _row("run", "N matmul", "N total", "N blocks", "D", "epochs", "steps", "FLOPs", "nats", "seconds"),
+        _row("run", "N non-embedding", "N total", "N blocks", "D", "epochs", "steps", "FLOPs", "nats", "seconds"),
         _row(*["---"] * 10),
     ]
     lines += [
         _row(
             row["cell"],
-            f"{row['matmul']:,}",
+            f"{row['non_embedding']:,}",
             f"{row['total']:,}",
             f"{row['blocks']:,}",
             f"{row['orders']:,}",
