@@ -76,7 +76,7 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
 
     from mars_lmm.data.errors import DataError
     from mars_lmm.data.prepared import PreparedSet
-    from mars_lmm.models.checkpoint import load_order_model
+    from mars_lmm.models.checkpoint import load_order_model, order_tokenizer
     from mars_lmm.simulation.simulate import simulate as make_rollouts
 
     run = Path(config.run)
@@ -88,12 +88,13 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
     checkpoint = named if named.exists() else Path(config.checkpoint)
     if not checkpoint.exists():
         raise DataError(checkpoint, f"no such checkpoint: give checkpoint=best, last or a path; {named} is none")
-    model, _ = load_order_model(checkpoint, prepared.tokenizer_checksum)
+    model, described = load_order_model(checkpoint, prepared.tokenizer_checksum)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     about = {"checkpoint": str(checkpoint), "command": _command()}
-    manifest = make_rollouts(config, model.to(device), prepared, run / "simulation", about)
+    tokenizer = order_tokenizer(described)
+    manifest = make_rollouts(config, model.to(device), tokenizer, prepared, run / "simulation", about)
     rejected = sum(manifest["rejected"].values())
     print(
         f"\nsimulated {len(manifest['starts'])} starts x {manifest['rollouts']} rollouts x {config.minutes:g} minutes: "

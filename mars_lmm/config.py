@@ -43,6 +43,13 @@ class TrainConfig:
     logger: dict[str, Any] = field(default_factory=dict)
     """Lightning loggers by name."""
 
+    def __post_init__(self):
+        if self.model.embedding != "orders":
+            raise ValueError(
+                f"model.embedding={self.model.embedding}: imported MarS models read other features than prepared sets "
+                "hold; train with model.embedding=orders"
+            )
+
 
 @dataclass
 class SimulateConfig(RolloutConfig):
@@ -51,7 +58,7 @@ class SimulateConfig(RolloutConfig):
     run: str = MISSING
     """The run folder that train.py wrote; with `prepared`, any folder to write to."""
     checkpoint: str = "best"
-    """Which of its checkpoints: best or last; or a file, or an exported folder."""
+    """Which of its checkpoints: best or last; or a file, also of an imported model, or an exported folder."""
     prepared: str | None = None
     """The prepared set to start from; by default the one that the run was trained on."""
     device: str = "auto"

@@ -18,6 +18,7 @@ from mars_lmm.data.replay import replay
 from mars_lmm.models.order_model import OrderModel
 from mars_lmm.models.sizes import read_config
 from mars_lmm.paths import CONF
+from mars_lmm.simulation.coding import Coding, OrderCoding
 from mars_lmm.simulation.engine import RolloutEngine
 from mars_lmm.simulation.simulate import RolloutConfig, make_engine
 from mars_lmm.simulation.starts import Start
@@ -37,35 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the model runs")
 
 
-class RecomputingEngine(RolloutEngine):
-    """Reads each book's last `window` orders from scratch after every order."""
-
-    def __init__(self, engine: RolloutEngine, start: Start):
-        self.__dict__.update(engine.__dict__)
-        window = self.model.config.window
-        repeat = (len(self.markets), 1, 1)
-        self._token = torch.from_numpy(np.tile(start.token[-window:].astype(np.int64), repeat[:2]))
-        self._market = torch.from_numpy(np.tile(start.market[-window:], repeat))
-
-    def read(self) -> None:
-        """Shift the histories by the new orders and run the whole window."""
-        moved = torch.from_numpy(self.accepted)
-        for history, new in ((self._token, self.markets.token), (self._market, self.markets.market)):
-            history[moved] = torch.cat((history[moved, 1:], torch.from_numpy(new)[moved, None]), dim=1)
-        device = self.hidden.device
-        self.hidden = self.model(self._token.to(device), self._market.to(device))[:, -1]
-
-
 def run(args: argparse.Namespace) -> dict:
     """Measure both sides and return the figures."""
     if args.books < 1 or args.orders < args.books:
         raise SystemExit("--books must be at least 1 and --orders at least one a book")
-    model, tokenizer, start = _prepare(args.size, args.device)
+    model, coding, start = _prepare(args.size, args.device)
     steps = args.orders // args.books
     _say(f"rolling out {args.books} books, {steps} orders each")
-    cached = _time(_engine(args, model, tokenizer, start), steps)
+    cached = _time(_engine(args, model, coding, start, "ring"), steps)
     _say(f"recomputing the window, {args.recomputed_steps} orders each")
-    recomputed = _time(RecomputingEngine(_engine(args, model, tokenizer, start), start), args.recomputed_steps)
+    recomputed = _time(_engine(args, model, coding, start, "window"), args.recomputed_steps)
     bytes_per_step = model.bytes_per_step(args.books)
     return {
         "orders_per_second": round(cached["rate"], 1),
@@ -84,7 +66,7 @@ def run(args: argparse.Namespace) -> dict:
     }
 
 
-def _prepare(size: str, device: str) -> tuple[OrderModel, OrderTokenizer, Start]:
+def _prepare(size: str, device: str) -> tuple[OrderModel, Coding, Start]:
     config = read_config(size)
     flow = synthetic_session(SyntheticConfig(minutes=30), 0)
     replayed = replay(flow)
@@ -94,13 +76,14 @@ def _prepare(size: str, device: str) -> tuple[OrderModel, OrderTokenizer, Start]
     model = OrderModel(config).eval().to(device)
     time_ns = int(replayed.tape[-1, 0])
     empty = replayed.tape[:0]
-    return model, tokenizer, Start(flow, time_ns, replayed.state, token, market, replayed.tape[-1], empty)
+    return model, OrderCoding(tokenizer), Start(flow, time_ns, replayed.state, token, market, replayed.tape[-1], empty)
 
 
-def _engine(args: argparse.Namespace, model: OrderModel, tokenizer: OrderTokenizer, start: Start) -> RolloutEngine:
+def _engine(args: argparse.Namespace, model: OrderModel, coding: Coding, start: Start, attention: str) -> RolloutEngine:
     steps = WARM_UP_STEPS + max(args.orders // args.books, args.recomputed_steps)
     books = np.arange(args.books)
-    return make_engine(RolloutConfig(), model, tokenizer, [start], np.zeros_like(books), books, steps)
+    config = RolloutConfig(attention=attention)
+    return make_engine(config, model, coding, [start], np.zeros_like(books), books, steps)
 
 
 @torch.inference_mode()

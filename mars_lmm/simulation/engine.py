@@ -15,9 +15,9 @@ from torch import Tensor
 
 from mars_lmm.market import types as t
 from mars_lmm.models.order_model import OrderModel
-from mars_lmm.models.ring_cache import RingCache
-from mars_lmm.simulation.markets import NUM_DRAWS, NUM_SAMPLE_DRAWS, Markets, decode_orders, draw_uniforms
-from mars_lmm.tokenizers.orders import OrderTokenizer
+from mars_lmm.simulation.coding import Coding
+from mars_lmm.simulation.markets import NUM_DRAWS, NUM_SAMPLE_DRAWS, Markets, draw_uniforms
+from mars_lmm.simulation.reading import Reader
 
 
 @dataclass
@@ -40,10 +40,9 @@ class RolloutEngine:
 
     Args:
         model: In eval mode, on the device that it runs on; the books stay in host memory.
-        tokenizer: The one that the model was trained with.
+        coding: How the model codes orders.
         markets: The B markets, changed in place.
-        cache: The model's cache after each market's history.
-        hidden: [B, D], the model's state after each market's last order.
+        reader: What the model knows of each market's history.
         rollout: int64[B], identities of the rollouts; with the seed they decide all random numbers.
         seed: Seed of the simulation.
         temperature: Divides the logits.
@@ -53,17 +52,15 @@ class RolloutEngine:
     def __init__(
         self,
         model: OrderModel,
-        tokenizer: OrderTokenizer,
+        coding: Coding,
         markets: Markets,
-        cache: RingCache,
-        hidden: Tensor,
+        reader: Reader,
         rollout: np.ndarray,
         seed: int,
         temperature: float = 1.0,
         queue_rule: int = t.NEWEST_FIRST,
     ):
-        self.model, self.markets, self.cache, self.hidden = model, markets, cache, hidden
-        self.tables = tokenizer.tables()
+        self.model, self.coding, self.markets, self.reader = model, coding, markets, reader
         self.rollout, self.seed = np.asarray(rollout, dtype=np.int64), seed
         self.temperature, self.queue_rule = temperature, queue_rule
         self.steps = 0
@@ -74,14 +71,18 @@ class RolloutEngine:
         self._proposal = Proposal(np.zeros((size, t.NUM_ORDER_COLUMNS), dtype=np.int64), np.zeros(size, dtype=np.int64))
         self._nobody = np.zeros(size, dtype=bool)
 
+    @property
+    def hidden(self) -> Tensor:
+        """The model's state after each book's last order, [B, D]."""
+        return self.reader.hidden
+
     def propose(self) -> Proposal:
         """Draw each book's next order and its time; the result is overwritten by the next call."""
         draw_uniforms(self.seed, self.rollout, self.steps, self._draws)
         uniform = torch.from_numpy(self._draws[:, :NUM_SAMPLE_DRAWS]).to(self.hidden.device)
         token = self.model.sample(self.hidden, uniform, self.temperature).cpu().numpy()
         proposal = self._proposal
-        books, clock = self.markets.books, self.markets.clock
-        decode_orders(self.tables, token, books, clock, self._draws, self.steps, proposal.orders, proposal.times)
+        self.coding.decode(self.markets, token, self._draws, self.steps, proposal.orders, proposal.times)
         self.steps += 1
         return proposal
 
@@ -96,7 +97,6 @@ class RolloutEngine:
             bool[B], the books where an order was accepted; overwritten by the next call.
         """
         self.markets.execute(
-            self.tables,
             proposal.orders,
             proposal.times,
             self.active,
@@ -104,16 +104,13 @@ class RolloutEngine:
             self.queue_rule,
             self.accepted,
         )
+        self.coding.encode(self.markets, self.accepted)
         return self.accepted
 
     def read(self) -> None:
         """Let the model read the orders that were just accepted; other books' states stay as they are."""
-        device = self.hidden.device
-        # A book without a new order reads its last one once more, at the same place of its ring.
-        self.cache.rewind(torch.from_numpy(~self.accepted).to(device))
-        token = torch.from_numpy(self.markets.token).to(device)
-        market = torch.from_numpy(self.markets.market).to(device)
-        self.hidden = self.model.step(token, market, self.cache)
+        markets = self.markets
+        self.reader.read(markets.token, markets.market, self.accepted, markets.replaced)
 
     @torch.inference_mode()
     def run(self, end_time: np.ndarray, max_steps: int) -> Iterator[np.ndarray]:

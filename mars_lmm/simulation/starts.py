@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.flow import OrderFlow
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.data.replay import MarketState, is_order, opening_state, replay
-from mars_lmm.tokenizers.orders import OrderTokenizer
+from mars_lmm.market import types as t
+from mars_lmm.simulation.coding import Coding
 
 
 @dataclass
@@ -21,10 +22,11 @@ class Start:
         flow: The session.
         time: Nanoseconds since midnight.
         state: The market after the last order at or before `time`.
-        token: uint16[H], the last orders before the start.
-        market: int16[H, NUM_MARKET_FEATURES], the market after each.
+        token: int[H], the last orders before the start.
+        market: int16[H, F], the market after each.
         touch: The last tape row before the start.
         continuation: int64[N, NUM_TAPE], the tape of the real continuation up to the horizon.
+        stream: int64[S], what the model's coding remembers of the session.
     """
 
     flow: OrderFlow
@@ -34,16 +36,15 @@ class Start:
     market: np.ndarray
     touch: np.ndarray
     continuation: np.ndarray
+    stream: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
-def held_out_starts(
-    prepared: PreparedSet, tokenizer: OrderTokenizer, count: int, horizon: int, history: int
-) -> list[Start]:
+def held_out_starts(prepared: PreparedSet, coding: Coding, count: int, horizon: int, history: int) -> list[Start]:
     """Evenly spaced starts over the held-out sessions or hours.
 
     Args:
         prepared: The prepared set.
-        tokenizer: Codes the histories.
+        coding: Codes the histories.
         count: How many starts to make, shared out over the sessions in turn.
         horizon: Nanoseconds of continuation that must lie inside the session.
         history: Orders of history to keep, at least 1.
@@ -73,13 +74,11 @@ def held_out_starts(
     for index, (flow, earliest, latest) in enumerate(windows):
         share = len(range(index, count, len(windows)))
         times = np.linspace(earliest, latest, share).astype(np.int64)
-        starts += _session_starts(flow, tokenizer, times, horizon, history)
+        starts += _session_starts(flow, coding, times, horizon, history)
     return starts
 
 
-def _session_starts(
-    flow: OrderFlow, tokenizer: OrderTokenizer, times: np.ndarray, horizon: int, history: int
-) -> list[Start]:
+def _session_starts(flow: OrderFlow, coding: Coding, times: np.ndarray, horizon: int, history: int) -> list[Start]:
     """Replay a session once, stopping at each time for a copy of the market."""
     state = opening_state(flow)
     rows = np.searchsorted(flow.time, times, side="right")
@@ -94,8 +93,9 @@ def _session_starts(
     for time, copied in zip(times.tolist(), states, strict=True):
         here = int(np.searchsorted(tape[:, 0], time, side="right"))
         end = int(np.searchsorted(tape[:, 0], time + horizon, side="right"))
-        token, market = tokenizer.encode(observed[max(here - history, 0) : here])
-        starts.append(Start(flow, time, copied, token, market, tape[here - 1], tape[here:end]))
+        open_price = int(copied.book[0, t.OPEN_PRICE])
+        token, market, stream = coding.history(observed[:here], tape[:here], open_price, history)
+        starts.append(Start(flow, time, copied, token, market, tape[here - 1], tape[here:end], stream))
     return starts
 
 

@@ -6,6 +6,7 @@ from mars_lmm.compilation import kept_njit
 from mars_lmm.market.cpu import VENUE, scalar_njit
 from mars_lmm.market.resolve import make_resolving
 from mars_lmm.tokenizers.coding import make_coding
+from mars_lmm.tokenizers.mars_coding import make_mars_coding
 from mars_lmm.tokenizers.observation import make_observing
 
 # These pass a dozen arrays on; inlined, they take half the time or less.
@@ -15,6 +16,7 @@ _apply = make_resolving(_inlined_njit, VENUE).apply
 OBSERVING = make_observing(_inlined_njit, VENUE, _apply)
 OBSERVING_ONE_BOOK = make_observing(_inlined_njit, VENUE, _apply, refreshes=True)
 CODING = make_coding(_inlined_njit)
+MARS_CODING = make_mars_coding(_inlined_njit)
 
 _encode = CODING.encode
 

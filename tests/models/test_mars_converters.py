@@ -64,11 +64,11 @@ def test_bins_agree_with_the_released_rule(tmp_path):
 def test_draws_have_the_released_weights(tmp_path):
     converters = load_converters([release.write_converters(tmp_path)])
     sizes = converters.drawn_size
-    assert sizes.values[2, :3].tolist() == [5, 10, 20]
+    assert sizes.values[2, :3].tolist() == [150, 200, 300]
     np.testing.assert_allclose(np.diff(sizes.cumulative[2, :3], prepend=0), [0.2, 0.3, 0.5])
     assert converters.price.values[4, :3].tolist() == [3, 5, 7]
     assert converters.interval.values[1, :3].tolist() == [10_000_000, 100_000_000, 290_000_000]
-    assert converters.level_size.values[3, 0] == 90  # a bin in which nothing was seen stands for its edge
+    assert converters.level_size.values[3, 0] == 1500  # a bin in which nothing was seen stands for its edge
 
 
 def test_the_tokenizer_is_plain_values(tmp_path):
@@ -218,4 +218,4 @@ def test_the_unpickler_calls_nothing_of_numpys(tmp_path, monkeypatch):
     path = release.write_compressed(tmp_path / "c.zstd", release.pickled(release.released_converters()["order-volume"]))
     monkeypatch.setattr(pickle, "loads", lambda *_: pytest.fail("pickle.loads"))
     monkeypatch.setattr(np._core.multiarray, "_reconstruct", lambda *_: pytest.fail("numpy"))
-    assert read_converter(path).edges.tolist() == [0, 1, 5, 20, 500]
+    assert read_converter(path).edges.tolist() == [0, 1, 150, 400, 5000]

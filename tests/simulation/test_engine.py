@@ -12,8 +12,10 @@ from mars_lmm.data.replay import opening_state, replay
 from mars_lmm.data.rows import decode_pieces
 from mars_lmm.market import types as t
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.simulation.coding import OrderCoding
 from mars_lmm.simulation.engine import Proposal, RolloutEngine
 from mars_lmm.simulation.markets import Markets
+from mars_lmm.simulation.reading import RingReader
 from mars_lmm.simulation.simulate import RolloutConfig, make_engine
 from mars_lmm.simulation.starts import held_out_starts
 from mars_lmm.tokenizers import observation as o
@@ -30,12 +32,18 @@ def model():
 
 @pytest.fixture(scope="module")
 def starts(small_set):
-    return held_out_starts(small_set, small_set.tokenizer(), count=2, horizon=MINUTE, history=64)
+    return held_out_starts(small_set, OrderCoding(small_set.tokenizer()), count=2, horizon=MINUTE, history=64)
 
 
 def engine_of(model, small_set, starts, start_of, number, seed=0):
     return make_engine(
-        RolloutConfig(seed=seed), model, small_set.tokenizer(), starts, np.array(start_of), np.array(number), 500
+        RolloutConfig(seed=seed),
+        model,
+        OrderCoding(small_set.tokenizer()),
+        starts,
+        np.array(start_of),
+        np.array(number),
+        500,
     )
 
 
@@ -69,8 +77,8 @@ def recorded_engine(model, tokenizer, flows):
     room = [max(int(state.book[0, column]) for state in states) for column in (t.NUM_SLOTS, t.NUM_TICKS, t.NUM_PHASES)]
     markets = Markets.concatenate([Markets.fork(state, 1, *room) for state in states])
     size = len(flows)
-    hidden = torch.zeros(size, model.config.width)
-    return RolloutEngine(model, tokenizer, markets, model.new_cache(size), hidden, np.arange(size), seed=0)
+    reader = RingReader(model, model.new_cache(size), torch.zeros(size, model.config.width))
+    return RolloutEngine(model, OrderCoding(tokenizer), markets, reader, np.arange(size), seed=0)
 
 
 def check_against_rows(rows, flows, prepared):

@@ -7,6 +7,7 @@ from mars_lmm.market import types as t
 from mars_lmm.market.book import NEXT, NO_SLOT
 from mars_lmm.market.cpu import MATCHING
 from mars_lmm.market.repack import repack
+from mars_lmm.simulation.coding import OrderCoding
 from mars_lmm.simulation.starts import held_out_starts
 from mars_lmm.tokenizers import observation as o
 
@@ -15,7 +16,7 @@ MINUTE = 60 * 10**9
 
 def test_a_start_is_the_replayed_prefix(small_set):
     tokenizer = small_set.tokenizer()
-    starts = held_out_starts(small_set, tokenizer, count=3, horizon=MINUTE, history=50)
+    starts = held_out_starts(small_set, OrderCoding(tokenizer), count=3, horizon=MINUTE, history=50)
     flow = small_set.flow(1)
     whole = replay(flow)
     token, market = tokenizer.encode(whole.observed)
@@ -35,7 +36,7 @@ def test_a_start_is_the_replayed_prefix(small_set):
 
 def test_too_long_a_horizon_is_an_error(small_set):
     with pytest.raises(DataError, match="simulate fewer minutes"):
-        held_out_starts(small_set, small_set.tokenizer(), count=1, horizon=60 * MINUTE, history=10)
+        held_out_starts(small_set, OrderCoding(small_set.tokenizer()), count=1, horizon=60 * MINUTE, history=10)
 
 
 def test_repacked_books_hold_the_same_queues(synthetic_flow):
