@@ -108,6 +108,7 @@ def test_windows_of_layers_compose():
         (["execution.sharded_dtype=float16"], "sharded_dtype is 'float16'"),
         (["+execution.fuse=true"], "unknown key execution.fuse"),
         (["data=unknown"], "unknown"),
+        (["model.embedding=mars"], "imported MarS models"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_the_key(overrides, message):

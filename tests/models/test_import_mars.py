@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from shared_data import SHARED
 
 from mars_lmm.models.checkpoint import load_order_model, order_tokenizer
-from mars_lmm.models.import_mars import main
+from mars_lmm.models.export import export
+from mars_lmm.models.import_mars import main, max_abs_difference
 from mars_lmm.models.mars_layout import FILLED_SHARE_KEYS, SIZE_SHARE_KEYS
 
 SHARES = (SIZE_SHARE_KEYS[0], FILLED_SHARE_KEYS[0])
@@ -179,6 +180,15 @@ def test_a_model_without_converters_says_so_when_orders_are_asked_for(tmp_path, 
     tokenizer = order_tokenizer(load_order_model(tmp_path / "model.ckpt")[1])
     with pytest.raises(ValueError, match="--converters"):
         tokenizer.tables()
+
+
+def test_an_imported_model_is_exported_like_any_other(tmp_path, capsys):
+    tensors = release.released_tensors(SHARES)
+    run(capsys, release.write_release(tmp_path, tensors), tmp_path / "model.ckpt")
+    export(tmp_path / "model.ckpt", tmp_path / "folder")
+    assert json.loads((tmp_path / "folder" / "config.json").read_text())["market_features"] == 14
+    model, _ = load_order_model(tmp_path / "folder")
+    assert max_abs_difference(model, write_expected(tmp_path, tensors, SHARES)) < 1e-4
 
 
 def test_unused_tensors_do_not_reach_the_checkpoint(tmp_path, capsys):
