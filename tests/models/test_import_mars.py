@@ -1,4 +1,5 @@
 import json
+import math
 
 import mars_release as release
 import pytest
@@ -10,7 +11,7 @@ from shared_data import SHARED
 from mars_lmm.models.checkpoint import load_order_model, order_tokenizer
 from mars_lmm.models.export import export
 from mars_lmm.models.import_mars import main, max_abs_difference
-from mars_lmm.models.mars_layout import FILLED_SHARE_KEYS, SIZE_SHARE_KEYS
+from mars_lmm.models.mars_layout import FILLED_SHARE_KEYS, SIZE_SHARE_KEYS, expected_shapes
 
 SHARES = (SIZE_SHARE_KEYS[0], FILLED_SHARE_KEYS[0])
 UNUSED = [
@@ -70,6 +71,17 @@ def test_logits_are_those_of_the_described_model(tmp_path, capsys, shares):
     status, result, error = run(capsys, source, tmp_path / "model.ckpt", "--check", expected)
     assert (status, result["max_abs_diff"] > 1e-4) == (1, True)
     assert "logits differ" in error
+
+
+@pytest.mark.parametrize(
+    ("width", "layers", "parameters"), [(16, 1, 2_524_624), (32, 1, 5_008_288), (64, 2, 10_065_856)]
+)
+def test_the_layout_with_the_two_tables_has_the_published_counts(width, layers, parameters):
+    sizes = {"width": width, "mlp": 4 * width, "prices": 32, "sizes": 32, "intervals": 16}
+    shares = {name: (key,) for name, key in zip(("size_share", "filled_share"), SHARES, strict=True)}
+    shapes = expected_shapes(sizes, layers, shares).values()
+    assert sum(math.prod(shape) for shape in shapes) == parameters
+    assert len(shapes) == 19 + 9 * layers
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
