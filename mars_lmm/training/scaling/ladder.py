@@ -39,25 +39,10 @@ def run_ladder(ladder: ScalingConfig, compose: Compose, command: str) -> int:
     """
     prepared = prepare(compose(ladder.base).data)
     cells = plan(ladder, compose, prepared)
+    rows = train_cells(ladder, cells, prepared)
+    if ladder.dry_run or not rows:
+        return 0 if ladder.dry_run else len(cells)
     folder = folder_of(ladder)
-    runner = CellRunner(folder, ladder.name, prepared, ladder.parallel)
-    missing = [cell for cell in cells if not runner.is_done(cell)]
-    seconds = _estimate(missing, prepared, ladder)
-    _print_plan(cells, missing, seconds, prepared, ladder)
-    if ladder.dry_run:
-        return 0
-    progress = Progress(seconds or {cell.name: cell.flops for cell in missing}, len(cells))
-
-    def tell(outcome: Outcome) -> None:
-        nats = None if outcome.fault else read_row(outcome.cell, runner.place(outcome.cell), prepared)["nats"]
-        progress.tell(outcome, nats)
-
-    failed = {outcome.cell.name for outcome in runner.run(missing, tell) if outcome.fault}
-    rows = [read_row(cell, runner.place(cell), prepared) for cell in cells if cell.name not in failed]
-    if failed:
-        print(f"{len(failed)} of {len(cells)} runs failed: {', '.join(sorted(failed))}", file=sys.stderr)
-    if not rows:
-        return len(failed)
     write_table(rows, folder)
     fits = fit_rows(rows, ladder.resamples)
     about = _describe(ladder, cells, compose, prepared, command)
@@ -65,7 +50,34 @@ def run_ladder(ladder: ScalingConfig, compose: Compose, command: str) -> int:
     figures = draw_figures(rows, fits[COUNTS[0]], COUNTS[0], folder)
     write_report(rows, fits, about, figures, folder / "report.md")
     print(f"\n{Law(**fits[COUNTS[0]]['law'])}\nwrote {folder}\nnext: read {folder / 'report.md'}")
-    return len(failed)
+    return len(cells) - len(rows)
+
+
+def train_cells(ladder: ScalingConfig, cells: list[Cell], prepared: PreparedSet) -> list[dict[str, Any]]:
+    """Print the plan, and unless it is a dry run train the cells that are not done.
+
+    Returns:
+        The table's rows of the cells that are done, the cheapest first.
+
+    Raises:
+        ValueError: A finished cell has other settings.
+    """
+    runner = CellRunner(folder_of(ladder), ladder.name, prepared, ladder.parallel)
+    missing = [cell for cell in cells if not runner.is_done(cell)]
+    seconds = _estimate(missing, prepared, ladder)
+    _print_plan(cells, missing, seconds, prepared, ladder)
+    if ladder.dry_run:
+        return []
+    progress = Progress(seconds or {cell.name: cell.flops for cell in missing}, len(cells))
+
+    def tell(outcome: Outcome) -> None:
+        nats = None if outcome.fault else read_row(outcome.cell, runner.place(outcome.cell), prepared)["nats"]
+        progress.tell(outcome, nats)
+
+    failed = {outcome.cell.name for outcome in runner.run(missing, tell) if outcome.fault}
+    if failed:
+        print(f"{len(failed)} of {len(cells)} runs failed: {', '.join(sorted(failed))}", file=sys.stderr)
+    return [read_row(cell, runner.place(cell), prepared) for cell in cells if cell.name not in failed]
 
 
 def _estimate(missing: list[Cell], prepared: PreparedSet, ladder: ScalingConfig) -> dict[str, float]:
