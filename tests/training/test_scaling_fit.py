@@ -110,7 +110,7 @@ def test_the_optimum_is_the_least_loss_of_its_compute(compute):
     [
         (SMALL[0][:1], SMALL[1], "1 different sizes, at least 3"),
         (SMALL[0], SMALL[1][:1], "1 different budgets, at least 3"),
-        (SMALL[0][:2], SMALL[1][:2], "2 different sizes.*2 different budgets.*4 different runs, at least 5"),
+        (SMALL[0][:2], SMALL[1][:2], "2 different sizes.*2 different budgets.*4 runs, at least 5"),
         ([], [], "0 different sizes"),
     ],
 )

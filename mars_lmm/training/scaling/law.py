@@ -73,10 +73,10 @@ def check_runs(N: np.ndarray, D: np.ndarray, loss: np.ndarray) -> None:
     if len(bad):
         raise ValueError(f"the loss of {len(bad)} of {len(loss)} runs is not a positive number: leave them out")
     missing = [
-        f"{number} different {what}, at least {least} are needed"
+        f"{number} {what}, at least {least} are needed"
         for what, number, least in (
-            ("sizes", distinct(N) if len(N) else 0, MIN_DISTINCT),
-            ("budgets", distinct(D) if len(D) else 0, MIN_DISTINCT),
+            ("different sizes", distinct(N) if len(N) else 0, MIN_DISTINCT),
+            ("different budgets", distinct(D) if len(D) else 0, MIN_DISTINCT),
             ("runs", len(loss), len(NAMES)),
         )
         if number < least
