@@ -138,7 +138,7 @@ def curves(run):
     """The rows of metrics.csv, but for what tells of speed."""
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) > 600
+    assert len(rows) > 160
     return [{name: value for name, value in row.items() if not name.startswith("throughput/")} for row in rows]
 
 
@@ -147,7 +147,8 @@ def test_a_killed_run_goes_on_to_the_bit(folder):
     """SIGKILL after a moment that differs from start to start, while the program trains, validates or saves."""
     settings = [
         *TINY,
-        "schedule.max_steps=300",
+        "schedule.max_steps=80",
+        "trainer.val_check_interval=25",
         "callbacks.last.every_n_train_steps=7",
         "trainer.log_every_n_steps=1",
         "trainer.accumulate_grad_batches=2",
@@ -164,7 +165,7 @@ def test_a_killed_run_goes_on_to_the_bit(folder):
         while process.poll() is None and len(list(runs["killed"].glob("curves/*"))) == started:
             time.sleep(0.01)  # until the first row is there
         if kills < 3:
-            time.sleep(waits.uniform(0, 2))
+            time.sleep(waits.uniform(0, 1))
             process.kill()
             kills += 1
         assert process.wait() in (0, -9)
