@@ -37,6 +37,8 @@ N, D = 1000 * width**2, steps * 64
 nats = 6.9 + 20.0 / N**0.4 + 900.0 / D**0.6
 parameters = {"embedding": 10, "blocks": N, "head": 10, "non_embedding": N, "total": N + 20}
 metrics = {"validation_nats": nats - 1, "final_validation_nats": nats, "step": steps, "orders_seen": D, "seconds": 1.0}
+rate = float(given["optim.learning_rate"])
+metrics |= {"batch_orders": 64.0, "learning_rate": rate, "flops": 6.0 * N * D, "data_fingerprint": "0123456789abcdef"}
 (folder / "metrics.json").write_text(json.dumps(metrics | {"parameters": parameters}))
 """
 

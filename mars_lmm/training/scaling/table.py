@@ -16,7 +16,7 @@ METRICS = "metrics.json"
 
 
 def read_row(cell: Cell, folder: Path, prepared: PreparedSet) -> dict[str, Any]:
-    """What a finished run says of itself; the plan says what its file does not.
+    """What a finished run says of itself.
 
     Args:
         cell: The run.
@@ -34,17 +34,17 @@ def read_row(cell: Cell, folder: Path, prepared: PreparedSet) -> dict[str, Any]:
         "size": cell.size,
         "budget": cell.budget,
         "seed": cell.seed,
-        **(cell.counts | metrics["parameters"]),
+        **metrics["parameters"],
         "orders": orders,
         "unique_orders": min(orders, unique),
         "epochs": orders / unique,
         "steps": metrics["step"],
-        "batch_orders": metrics.get("batch_orders", cell.batch_orders),
-        "learning_rate": metrics.get("learning_rate", cell.learning_rate),
-        "flops": metrics.get("flops", cell.flops),
-        "nats": metrics.get("final_validation_nats", metrics["validation_nats"]),
+        "batch_orders": metrics["batch_orders"],
+        "learning_rate": metrics["learning_rate"],
+        "flops": metrics["flops"],
+        "nats": metrics["final_validation_nats"],
         "seconds": metrics["seconds"],
-        "data_fingerprint": metrics.get("data_fingerprint", prepared.fingerprint),
+        "data_fingerprint": metrics["data_fingerprint"],
     }
 
 
