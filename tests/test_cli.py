@@ -183,9 +183,9 @@ def test_the_jobs_of_a_sweep_are_runs_of_their_own(folder, monkeypatch):
     settings = [*TINY, "schedule.max_steps=6", "logger=wandb", "logger.wandb.offline=true", "name=swept"]
     done = run_script(folder, "train.py", "--multirun", *settings, "seed=0,1")
     assert done.returncode == 0, done.stderr
-    jobs = [folder / "outputs" / "sweeps" / "swept" / str(number) for number in (0, 1)]
-    ids = [(job / "wandb_id").read_text() for job in jobs]
-    assert ids[0] != ids[1]
-    for seed, (job, wandb_id) in enumerate(zip(jobs, ids, strict=True)):
-        assert json.loads((job / "run.json").read_text())["seed"] == seed
+    jobs = {file.parent for file in (folder / "outputs" / "sweeps" / "swept").glob("*/run.json")}
+    assert {json.loads((job / "run.json").read_text())["seed"] for job in jobs} == {0, 1}
+    ids = {job: (job / "wandb_id").read_text() for job in jobs}
+    assert len(set(ids.values())) == len(jobs) == 2
+    for job, wandb_id in ids.items():
         assert len(list(job.glob(f"wandb/offline-run-*-{wandb_id}"))) == 1
