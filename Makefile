@@ -47,6 +47,7 @@ bench: setup  ## Speed of the exchange, of preparation, of training and of rollo
 	$(BIN)/python -m mars_lmm.bench exchange
 	$(BIN)/python -m mars_lmm.bench prepare
 	$(BIN)/python -m mars_lmm.bench rollout --books 16
+	$(BIN)/python -m mars_lmm.bench loss
 	$(BIN)/python -m mars_lmm.bench train
 
 # Without a .venv, the machine's own python serves: an image for GPUs brings torch, numba and lightning, and `make setup`
@@ -57,7 +58,8 @@ gpu-check:  ## For whoever has a CUDA device: the exchange, rollouts and trainin
 	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 1024 --messages 1024000
 	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 16384 --messages 8192000
 	$(GPU_PYTHON) -m mars_lmm.bench rollout --device cuda --books 256 --orders 25600
-	$(GPU_PYTHON) -m pytest -m gpu tests/simulation/test_engine.py tests/training
+	$(GPU_PYTHON) -m pytest -m gpu tests/models tests/simulation tests/training
+	$(GPU_PYTHON) -m mars_lmm.bench loss --width 768 --precision bf16-mixed --device cuda
 	$(GPU_PYTHON) -m mars_lmm.bench train --size 107m --device cuda
 
 clean:  ## Remove everything that was made

@@ -8,16 +8,14 @@ last position only.
 import argparse
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from mars_lmm.data.feeds.synthetic import SyntheticConfig, synthetic_session
 from mars_lmm.data.replay import replay
+from mars_lmm.models import sizes
 from mars_lmm.models.order_model import OrderModel
-from mars_lmm.models.sizes import read_config
-from mars_lmm.paths import CONF
 from mars_lmm.simulation.coding import Coding, OrderCoding
 from mars_lmm.simulation.engine import RolloutEngine
 from mars_lmm.simulation.simulate import RolloutConfig, make_engine
@@ -30,8 +28,7 @@ COPY_BYTES = 1 << 29
 
 def add_arguments(parser: argparse.ArgumentParser):
     """Add the options of this bench."""
-    sizes = sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))
-    parser.add_argument("--size", choices=sizes, default="default", help="a model of conf/model (default: %(default)s)")
+    parser.add_argument("--size", choices=sizes.names(), default="default", help="of conf/model (default: %(default)s)")
     parser.add_argument("--books", type=int, default=16, help="books in lockstep (default: %(default)s)")
     parser.add_argument("--orders", type=int, default=3200, help="orders over all books (default: %(default)s)")
     parser.add_argument("--recomputed-steps", type=int, default=3, help="steps of the baseline (default: %(default)s)")
@@ -67,7 +64,7 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def _prepare(size: str, device: str) -> tuple[OrderModel, Coding, Start]:
-    config = read_config(size)
+    config = sizes.read_config(size)
     flow = synthetic_session(SyntheticConfig(minutes=30), 0)
     replayed = replay(flow)
     tokenizer = OrderTokenizer.fit(replayed.observed, takers_rest=True)

@@ -19,14 +19,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mars_lmm.data.prepared import TOKENIZER, PreparedSet
+from mars_lmm.models import sizes
 from mars_lmm.models.embedding import MAX_CHANGE, NUM_MINUTES
 from mars_lmm.models.order_model import OrderModelConfig
-from mars_lmm.paths import CONF
 from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES
 from mars_lmm.tokenizers.observation import NUM_OBSERVED
 from mars_lmm.tokenizers.orders import OrderTokenizer
@@ -51,9 +50,8 @@ BYTES_PER_CHANNEL = 40  # kept of a channel in a block for the backward pass, in
 
 def add_arguments(parser: argparse.ArgumentParser):
     """Add the options of this bench."""
-    sizes = sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))
     flag = argparse.BooleanOptionalAction
-    parser.add_argument("--size", choices=sizes, default="small", help="a model of conf/model (default: %(default)s)")
+    parser.add_argument("--size", choices=sizes.names(), default="small", help="of conf/model (default: %(default)s)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where it trains")
     parser.add_argument("--batch-size", type=int, help="rows of a batch (default: 4; on cuda what fits, 64 at most)")
     parser.add_argument("--row-length", type=int, default=1024, help="orders of a row (default: %(default)s)")
@@ -133,7 +131,7 @@ def run(args: argparse.Namespace) -> dict:
     on_cuda = args.device == "cuda"
     precision = args.precision or ("bf16-mixed" if on_cuda else "32-true")
     compiled = on_cuda if args.compile is None else args.compile
-    config = OrderModelConfig(**yaml.safe_load(Path(CONF, "model", f"{args.size}.yaml").read_text()))
+    config = sizes.read_config(args.size)
     if args.window is not None:
         config = replace(config, window=args.window)
     execution = ExecutionConfig(compile=compiled, activation_checkpointing=args.checkpoint)

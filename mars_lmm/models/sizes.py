@@ -12,6 +12,11 @@ LADDER = ("2m", "5m", "10m", "19m", "44m", "107m", "221m", "1b")
 """The configs of the scaling ladder, each named by its total number of parameters."""
 
 
+def names() -> list[str]:
+    """The models of `conf/model`."""
+    return sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))
+
+
 def read_config(size: str) -> OrderModelConfig:
     """The model config of that name."""
     return OrderModelConfig(**yaml.safe_load(Path(CONF, "model", f"{size}.yaml").read_text()))
