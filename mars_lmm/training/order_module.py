@@ -15,13 +15,13 @@ from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDevice
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
 
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.models.checkpoint import KEY, build_model
 from mars_lmm.models.order_head import FIELDS
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
 from mars_lmm.training.identity import check_resume, describe_run
+from mars_lmm.training.means import ExactMean
 from mars_lmm.training.norms import clip_norm
 from mars_lmm.training.optimizers import OptimConfig, build_optimizer
 from mars_lmm.training.parallelize import ExecutionConfig, gather, parallelize, release
@@ -68,11 +68,8 @@ class OrderModule(L.LightningModule):
             optim = replace(optim, learning_rate=learning_rate(self.model.num_parameters()["non_embedding"]))
             self.run["optim"] = asdict(optim)
         self.optim = optim
-        # Sums in float64: in float32 the mean over millions of orders depends on the batch size.
-        self.validation_nats = MeanMetric(nan_strategy="error").set_dtype(torch.float64)
-        self.validation_bits = nn.ModuleDict(
-            {name: MeanMetric(nan_strategy="error").set_dtype(torch.float64) for name in BITS}
-        )
+        self.validation_nats = ExactMean()
+        self.validation_bits = nn.ModuleDict({name: ExactMean() for name in BITS})
         self._validated: dict[str, float] | None = None
         self._num_scored: list[Tensor] = []  # by each batch since the last optimiser step
         self._parallelized = False
@@ -107,7 +104,7 @@ class OrderModule(L.LightningModule):
         """
         if self._num_scored:
             mean_scored = sum(self._num_scored) / self.trainer.accumulate_grad_batches
-            factor = (self._num_scored[0] / mean_scored).item()
+            factor = self._num_scored[0] / mean_scored
             for weight in self.model.parameters():
                 if weight.grad is not None:
                     weight.grad.mul_(factor)

@@ -52,6 +52,17 @@ def test_precisions_learn_the_same(precision, trained):
         assert torch.equal(weight, module.model.get_parameter(name).float())
 
 
+def test_validation_adds_up_in_float64_whatever_the_precision(make_module, make_data, make_trainer):
+    module = make_module()
+    trainer = make_trainer(precision="bf16-true")
+    (result,) = trainer.validate(module, datamodule=make_data(batch_size=7), verbose=False)
+    (batch,) = make_data(batch_size=7).val_dataloader()
+    hidden = module.model.eval()(batch["token"][:, :-1], batch["market"][:, :-1])
+    assert hidden.dtype == torch.bfloat16
+    nats = module.model.nll(hidden, batch["token"][:, 1:]).double()
+    assert result["validation/nats"] == pytest.approx(nats[batch["scored"]].mean().item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_recomputation_changes_nothing(precision, trained):
     """Not even dropout's masks."""
