@@ -21,6 +21,8 @@ from mars_lmm.whole_files import whole_file
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """What schedulers and users send to end a run early."""
+BATCHES_PER_QUESTION = 16
+"""Many ranks ask each other after so many batches whether to save or stop: an answer means to wait for the device."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -44,7 +46,7 @@ class LastCheckpoint(Checkpoint):
     It is written only where a run can go on exactly: right after an optimiser step, and after the validation that is
     due there; and not while it is told to hold back, as `Divergence` does while the loss is suspicious. SIGTERM, SIGINT
     (Ctrl+C) and SIGUSR1 end the run at the next such place with a checkpoint, and an exit status of 128 + the signal's
-    number; a second Ctrl+C ends it at once.
+    number; a second Ctrl+C ends it at once. Many ranks look for time and signals every `BATCHES_PER_QUESTION` batches.
 
     Args:
         dirpath: The folder of the checkpoint.
@@ -70,6 +72,7 @@ class LastCheckpoint(Checkpoint):
         self._signal: int | None = None
         self._saved_at = time.monotonic()
         self._step = 0
+        self._unasked = 0  # batches since the ranks asked each other
         self._unlogged: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -92,13 +95,12 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, *batch: Any) -> None:
         """Save if it is time to, and no validation follows: a resumed run would leave that out."""
+        self._unasked += 1
         if trainer.fast_dev_run or trainer.global_step == self._step or _validation_follows(trainer):
             return
-        steps, minutes = self.every_n_train_steps, self.every_n_minutes
+        steps = self.every_n_train_steps
         due = steps is not None and trainer.global_step % steps == 0
-        late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
-        # The ranks' clocks differ, and a signal may reach one of them alone; all of them have to save together.
-        asked = trainer.strategy.reduce_boolean_decision(late or self._signal is not None, all=False)
+        asked = self._is_asked(trainer)
         if due or asked:
             self._unlogged = _about_to_log(trainer)
             self._save(trainer)
@@ -121,6 +123,16 @@ class LastCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Log that at the start."""
         self._unlogged = state_dict["unlogged"]
+
+    def _is_asked(self, trainer: L.Trainer) -> bool:
+        """Whether the time or a signal wants a checkpoint now."""
+        if trainer.world_size > 1 and self._unasked < BATCHES_PER_QUESTION:
+            return False
+        self._unasked = 0
+        minutes = self.every_n_minutes
+        late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+        # The ranks' clocks differ, and a signal may reach one of them alone; all of them have to save together.
+        return trainer.strategy.reduce_boolean_decision(late or self._signal is not None, all=False)
 
     def _save(self, trainer: L.Trainer) -> None:
         if not self.hold():

@@ -156,7 +156,6 @@ def _describe_result(
         **{name.replace("/", "_"): value for name, value in (run.best or {}).items()},
         **{f"final_{name.replace('/', '_')}": value for name, value in (run.final or {}).items()},
         "step": trainer.global_step,
-        "steps": trainer.global_step,
         "orders_seen": seen,
         "batch_orders": rows_of_step * orders_of_row(prepared),
         "sequence_length": prepared.row_length,
