@@ -18,10 +18,10 @@ FIXED = (
     "schedule.decay",
     "schedule.decay_fraction",
     "trainer.accumulate_grad_batches",
-    "trainer.gradient_clip_val",
 )
 """Keys of the run config that decide the weights, beside all of `model` and `optim`. The length of the run may change,
-and whatever only says where and how it runs."""
+and whatever only says where and how it runs; so may `trainer.gradient_clip_val`, which a run that diverged can go on
+with a lower one of."""
 
 
 def describe_run(

@@ -128,7 +128,8 @@ def test_resume_refuses_another_seed_or_schedule(saved, make_module):
 
 def test_a_run_may_become_longer_and_move(saved, make_module):
     _, module = saved
-    config = {"seed": 0, "schedule": {"max_steps": 99}, "trainer": {"precision": "bf16-mixed", "devices": 2}}
+    options = {"precision": "bf16-mixed", "devices": 2, "gradient_clip_val": 0.5}
+    config = {"seed": 0, "schedule": {"max_steps": 99}, "trainer": options}
     check_resume(module.run, make_module(config=config).run)
 
 
