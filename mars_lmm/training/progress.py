@@ -24,8 +24,9 @@ class StepProgress(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *batch: Any) -> None:
         """Move the bar, and show the losses as often as they are logged: to read one is to wait for the device."""
-        self._train.update(trainer.global_step - self._train.n)
-        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+        steps = trainer.global_step - self._train.n  # none while gradients accumulate
+        self._train.update(steps)
+        if steps and trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
             self._show_losses(trainer)
 
     def _show_losses(self, trainer: L.Trainer) -> None:

@@ -92,7 +92,7 @@ class Throughput(L.Callback):
         self._step = trainer.global_step
         if self._start is not None or stepped:
             self._end = self._clock.now()
-        if stepped and trainer.global_step % trainer.log_every_n_steps == 0:
+        if stepped and trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
             if self._start is not None:
                 self._stretches.append((self._start, self._end))
                 self._log(trainer, module, length - 1)
