@@ -256,7 +256,7 @@ def _largest_batch(config: OrderModelConfig, parameters: int, row_length: int) -
     free, _ = torch.cuda.mem_get_info()
     row = BYTES_PER_CHANNEL * config.layers * config.width * row_length
     rows = int((free - 2 * BYTES_PER_WEIGHT * parameters) / (2 * row))
-    return 1 << min(6, max(0, rows.bit_length() - 1))
+    return 1 << min(6, max(1, rows).bit_length() - 1)
 
 
 def _now(device: torch.device) -> float:
