@@ -58,7 +58,7 @@ def test_two_processes_make_one_run(strategy, tmp_path):
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["two"]
     assert len([path for path in (tmp_path / "prepared").iterdir() if path.is_dir()]) == 1
     run = tmp_path / "outputs" / "two"
-    assert [path.name for path in (run / "csv").iterdir()] == ["version_0"]
+    assert [path.name for path in (run / "curves").iterdir()] == ["start_0.jsonl"]
     assert json.loads((run / "metrics.json").read_text())["step"] == 4
     assert json.loads((run / "training.json").read_text())["nats"] > 0
     assert "throughput/orders_per_second" in (run / "metrics.csv").read_text()
