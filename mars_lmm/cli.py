@@ -30,6 +30,7 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
 
     from mars_lmm.data.datamodule import OrderDataModule
     from mars_lmm.data.prepare import prepare
+    from mars_lmm.training.agreement import check_agreement
     from mars_lmm.training.fit import LAST, forget
     from mars_lmm.training.fit import train as fit
     from mars_lmm.training.order_module import OrderModule
@@ -48,6 +49,7 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     callbacks = [build(callback) for callback in resolved["callbacks"].values()]
     loggers = [build(logger) for logger in resolved["logger"].values()]
     trainer = build(resolved["trainer"] | {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(folder)})
+    check_agreement(trainer, config.optim, config.schedule, config.execution)
     prepared = prepare(config.data)
 
     L.seed_everything(config.seed, workers=True, verbose=False)

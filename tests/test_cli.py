@@ -78,6 +78,9 @@ def test_the_same_command_goes_on_with_the_run(folder):
     ("script", "arguments", "message"),
     [
         ("train.py", ["data=lobster", "data.path=nowhere"], "nowhere"),
+        # before the data is looked for
+        ("train.py", ["data=lobster", "data.path=nowhere", "execution.sharded_dtype=bfloat16"], "add trainer=fsdp"),
+        ("train.py", ["data=lobster", "data.path=nowhere", "trainer.max_steps=-1"], "trainer.max_steps = schedule"),
         ("train.py", [*TINY, "schedule.max_steps=18", "model.width=32"], "model.width was 16, is 32"),
         ("train.py", ["model.width=wide"], "model.width"),
         ("simulate.py", ["run=outputs/none"], "outputs/none/training.json"),

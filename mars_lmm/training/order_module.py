@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -20,6 +20,7 @@ from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.models.checkpoint import KEY, build_model
 from mars_lmm.models.order_head import FIELDS
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.training.agreement import check_agreement
 from mars_lmm.training.identity import check_resume, describe_run
 from mars_lmm.training.means import ExactMean
 from mars_lmm.training.norms import clip_norm
@@ -73,6 +74,11 @@ class OrderModule(L.LightningModule):
         self._validated: dict[str, float] | None = None
         self._num_scored: list[Tensor] = []  # by each batch since the last optimiser step
         self._parallelized = False
+
+    def setup(self, stage: str) -> None:
+        """Refuse a Trainer that does not fit the run."""
+        if stage == "fit":
+            check_agreement(self.trainer, self.optim, self.schedule, self.execution)
 
     def configure_model(self) -> None:
         """Compile and shard, once the Trainer has its devices; the Trainer calls it again for each of its runs."""
@@ -140,17 +146,8 @@ class OrderModule(L.LightningModule):
         return self.model(token[:, :-1], market[:, :-1], segment), token[:, 1:]
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """The optimiser, and a learning rate that changes with every step of it.
-
-        Raises:
-            ValueError: Muon was asked for where a rank holds only a part of each matrix.
-        """
+        """The optimiser, and a learning rate that changes with every step of it."""
         trainer = self.trainer
-        if self.optim.name == "muon" and type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy):
-            raise ValueError(
-                f"optim=muon needs whole matrices, and {type(trainer.strategy).__name__} may share them out between "
-                "ranks: use DDP or optim=adamw"
-            )
         # Where gradients are scaled, a fused optimiser takes the scale out itself, after clipping would need it.
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         fused = trainer.strategy.root_device.type == "cuda" and not (scaled and trainer.gradient_clip_val)
@@ -171,17 +168,6 @@ class OrderModule(L.LightningModule):
             self.log("train/gradient_norm", clip_norm(self.parameters(), gradient_clip_val))
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def on_fit_start(self) -> None:
-        """Check that the Trainer stops with the schedule.
-
-        Without `max_steps` the Trainer also forgets the loader's state on a resume at the end of an epoch.
-        """
-        if not 0 < self.trainer.max_steps <= self.schedule.max_steps:
-            raise ValueError(
-                f"the Trainer's max_steps is {self.trainer.max_steps}, the schedule ends at "
-                f"{self.schedule.max_steps} steps: set trainer.max_steps = schedule.max_steps"
-            )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let dropout depend on nothing but where the run stands."""

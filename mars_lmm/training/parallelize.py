@@ -46,15 +46,7 @@ def parallelize(model: OrderModel, mesh: DeviceMesh | None, execution: Execution
         mesh: The devices of the run, whose dimension "data_parallel" shards the weights; None: every device holds
             the whole model.
         execution: What to do.
-
-    Raises:
-        ValueError: A dtype of shards is asked for, but there are none.
     """
-    if mesh is None and execution.sharded_dtype != ExecutionConfig.sharded_dtype:
-        raise ValueError(
-            f"execution.sharded_dtype={execution.sharded_dtype} needs sharded weights: add trainer=fsdp, or set "
-            "trainer.precision instead"
-        )
     if execution.activation_checkpointing:
         for block in model.transformer.blocks:
             # The block itself, instead of a wrapper around it, so that no name changes.

@@ -7,8 +7,10 @@ from torch import nn
 from torch.optim import AdamW, Muon
 
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.training.agreement import check_agreement
 from mars_lmm.training.muon import MuonAdamW
 from mars_lmm.training.optimizers import OptimConfig, build_optimizer, hidden_matrices
+from mars_lmm.training.parallelize import ExecutionConfig
 
 MUON = OptimConfig(name="muon", learning_rate=3e-3)
 
@@ -92,10 +94,9 @@ def test_the_schedule_moves_both(make_module, make_data, make_trainer):
 
 
 def test_shards_are_refused(make_module, make_trainer):
-    module = make_module(optim=MUON)
-    module.trainer = make_trainer(strategy=ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=1))
+    trainer = make_trainer(strategy=ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=1))
     with pytest.raises(ValueError, match=r"ModelParallelStrategy .* use DDP or optim=adamw"):
-        module.configure_optimizers()
+        check_agreement(trainer, MUON, make_module().schedule, ExecutionConfig())
 
 
 def test_a_step_has_the_size_of_adamw():

@@ -16,7 +16,7 @@ from tiny import MODEL
 
 from mars_lmm.data.prepared import TRAIN
 from mars_lmm.models.checkpoint import load_order_model
-from mars_lmm.training.parallelize import ExecutionConfig, parallelize
+from mars_lmm.training.parallelize import ExecutionConfig
 from mars_lmm.training.strategies import ShardedStrategy
 
 HERE = Path(__file__).resolve().parent
@@ -147,6 +147,7 @@ def test_tensor_parallelism_is_refused():
         ShardedStrategy(tensor_parallel_size=2)
 
 
-def test_a_dtype_of_shards_needs_shards(make_module):
+def test_a_dtype_of_shards_needs_shards(make_module, make_data, make_trainer):
+    module = make_module(execution=ExecutionConfig(sharded_dtype="bfloat16"))
     with pytest.raises(ValueError, match=r"add trainer=fsdp, or set trainer\.precision"):
-        parallelize(make_module().model, None, ExecutionConfig(sharded_dtype="bfloat16"))
+        make_trainer().fit(module, datamodule=make_data())
