@@ -41,7 +41,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt`: after each validation, and in between every so many steps or minutes.
+    """Keeps `last.ckpt`: after each validation, at the end, and in between every so many steps or minutes.
 
     It is written only where a run can go on exactly: right after an optimiser step, and after the validation that is
     due there; and not while it is told to hold back, as `Divergence` does while the loss is suspicious. SIGTERM, SIGINT
@@ -99,7 +99,8 @@ class LastCheckpoint(Checkpoint):
         if trainer.fast_dev_run or trainer.global_step == self._step or _validation_follows(trainer):
             return
         steps = self.every_n_train_steps
-        due = steps is not None and trainer.global_step % steps == 0
+        ends = trainer.global_step == trainer.max_steps  # without a validation
+        due = ends or (steps is not None and trainer.global_step % steps == 0)
         asked = self._is_asked(trainer)
         if due or asked:
             self._unlogged = _about_to_log(trainer)

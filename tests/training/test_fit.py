@@ -49,8 +49,10 @@ def test_accumulated_batches_are_orders_seen(tmp_path, prepared, make_module, ma
 
 
 def test_without_validation_there_are_no_nats(tmp_path, make_module, make_data, make_trainer):
-    metrics = train(make_module(), make_data(), make_trainer(limit_val_batches=0), tmp_path)
+    trainer = make_trainer(limit_val_batches=0, callbacks=[LastCheckpoint(str(tmp_path))])
+    metrics = train(make_module(), make_data(), trainer, tmp_path)
     assert metrics["validation_nats"] is metrics["final_validation_nats"] is None
+    assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 12
 
 
 def test_a_resumed_run_counts_from_its_beginning(tmp_path, prepared, make_module, make_data, make_trainer):
