@@ -29,6 +29,7 @@ def rows_of(N, D, nats):
             "non_embedding": n,
             "total": 1.2 * n + 1000,
             "blocks": 0.8 * n,
+            "budget": d,
             "orders": d,
             "nats": y,
         }
@@ -149,6 +150,24 @@ def test_held_out_runs_are_predicted_by_the_others_alone():
     assert size["beyond"] == pytest.approx(10**0.5)
     # With three budgets there is no law without one of them; that is said, not left out.
     assert "2 different budgets" in budget["skipped"]
+
+
+def test_a_budget_is_held_out_whole():
+    """Sizes with large batches miss a budget by more than those with small ones."""
+    N, D, _ = runs(ORDERS, SMALL[0], np.geomspace(1.5e5, 1.2e6, 4))
+    orders = D * np.where(N.max() == N, 0.96, 1.0)
+    rows = [row | {"budget": budget} for row, budget in zip(rows_of(N, orders, ORDERS(N, orders)), D, strict=True)]
+    _, budget = fit_rows(rows, resamples=20)["non_embedding"]["held_out"]
+    assert {run["cell"] for run in budget["runs"]} == {f"c{i}" for i in np.flatnonzero(D.max() == D)}
+    assert budget["error"] < 1e-6
+    assert budget["beyond"] == pytest.approx(2 * 0.96)
+    assert all(run["unchanged_error"] > 0 for run in budget["runs"])
+
+
+def test_one_budget_of_whole_batches_is_one_budget():
+    N, D, loss = runs(ORDERS, SMALL[0], [3e5])
+    with pytest.raises(ValueError, match="1 different budgets"):
+        fit_projection(N, D * [1, 1.01, 0.99, 1.02, 0.98], loss)
 
 
 def test_the_guess_to_beat_is_the_next_smaller_runs_loss():

@@ -23,7 +23,7 @@ def fit_rows(rows: list[Row], resamples: int, seed: int = 0) -> dict[str, Any]:
     """Fit the law to a table of runs, once for each count of N.
 
     Args:
-        rows: Runs, with `size`, the counts of N, `orders` and `nats`.
+        rows: Runs, with `cell`, `size`, `budget`, the counts of N, `orders` and `nats`.
         resamples: Bootstrap resamples of the runs.
         seed: Of the resamples.
 
@@ -50,8 +50,8 @@ def _fit_count(rows: list[Row], count: str, resamples: int, seed: int) -> dict[s
         "size_exponent": {"value": _plain(law.size_exponent), "interval": interval(sample.size_exponent)},
         "allocation": [_allocation(law, sample, factor * float((6 * N * D).max())) for factor in HORIZON],
         "held_out": [
-            _held_out(rows, count, "largest size", N.max() * 0.995 <= N),
-            _held_out(rows, count, "largest budget", D.max() * 0.98 <= D),
+            _held_out(rows, count, "size"),
+            _held_out(rows, count, "budget"),
         ],
         "warnings": _warnings(law, sample),
     }
@@ -98,21 +98,25 @@ def _allocation(law: Law, sample: Law, compute: float) -> dict[str, Any]:
     }
 
 
-def _held_out(rows: list[Row], count: str, what: str, held: np.ndarray) -> dict[str, Any]:
-    """Fit the other runs and predict these.
+def _held_out(rows: list[Row], count: str, axis: str) -> dict[str, Any]:
+    """Fit all runs but those of the largest size or budget, and predict these.
 
     The guess to beat is that nothing changes: a run's loss is that of the largest run that is known, one that has the
     same budget where sizes are held out, or the same size where budgets are.
     """
+    what = f"largest {axis}"
     N, D, loss = columns(rows, count)
-    along, across = (N, D) if what == "largest size" else (D, N)
+    # By their names: whole batches make D of one budget differ from size to size.
+    size, budget = (np.array([row[name] for row in rows]) for name in ("size", "budget"))
+    along, names, others = (N, size, budget) if axis == "size" else (D, budget, size)
+    held = names == names[along.argmax()]
     try:
         law = fit_projection(N[~held], D[~held], loss[~held])
     except ValueError as error:
         return {"what": what, "skipped": f"without the {what}, {error}"}
     found = []
     for place in np.flatnonzero(held):
-        like = ~held & (np.abs(np.log(across / across[place])) < 0.02)
+        like = ~held & (others == others[place])
         guess = loss[like][along[like].argmax()] if like.any() else None
         predicted = float(law(N[place], D[place]))
         found.append(
