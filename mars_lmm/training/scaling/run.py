@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mars_lmm.data.prepared import PreparedSet
+from mars_lmm.training.fit import METRICS, forget
 from mars_lmm.training.scaling.plan import Cell
-from mars_lmm.training.scaling.table import METRICS
 from mars_lmm.whole_files import write_text
 
 SETTINGS, LOG, LOCK = "cell.json", "log.txt", "lock"
@@ -110,15 +110,18 @@ class CellRunner:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self.is_done(cell):
                 return Outcome(cell, found=True)
-            command = self.command(cell)
             if self._saved(cell) not in (None, self._settings(cell)):
-                command.append("fresh=true")  # unfinished, and of other settings
+                forget(place)  # unfinished, and of other settings; before those are overwritten, whoever is killed
             write_text(place / SETTINGS, json.dumps(self._settings(cell), indent=1) + "\n")
             with (place / LOG).open("w") as log:
                 if self._stopped.is_set():
                     return Outcome(cell, "stopped")
                 process = subprocess.Popen(
-                    command, stdout=log, stderr=subprocess.STDOUT, env=self._environment(), pass_fds=[lock.fileno()]
+                    self.command(cell),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment(),
+                    pass_fds=[lock.fileno()],
                 )
                 self._running.add(process)
                 code = process.wait()

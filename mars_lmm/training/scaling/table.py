@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mars_lmm.data.prepared import TRAIN, PreparedSet
+from mars_lmm.training.fit import METRICS
 from mars_lmm.training.scaling.plan import Cell
 from mars_lmm.whole_files import write_text
-
-METRICS = "metrics.json"
 
 
 def read_row(cell: Cell, folder: Path, prepared: PreparedSet) -> dict[str, Any]:
