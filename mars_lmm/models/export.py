@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mars_lmm.models.card import render
 from mars_lmm.models.checkpoint import KEY, build_model, load_weights, order_tokenizer, read_checkpoint
@@ -73,10 +72,10 @@ def export(source: Path, folder: Path, dtype: str | None = None) -> dict[str, An
     run = checkpoint[KEY]
     with torch.device("meta"):
         model = build_model(run)
-    tied, parameters = tied_names(model), model.num_parameters()
+    parameters = model.num_parameters()
     costs = {"flops_per_order": model.flops_per_token(model.config.window), "kv_bytes": model.kv_bytes(1)}
     load_weights(model, checkpoint, path, assign=True)
-    weights = {name: weight.contiguous() for name, weight in model.state_dict().items() if name not in tied}
+    weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
     if dtype is not None:
         weights = {name: w.to(DTYPES[dtype]) if w.is_floating_point() else w for name, w in weights.items()}
     tokenizer = order_tokenizer(run)
@@ -87,7 +86,6 @@ def export(source: Path, folder: Path, dtype: str | None = None) -> dict[str, An
         "parameters": parameters,
         **costs,
         "dtype": " and ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()})),
-        "tied": tied,
         "scores": run_scores(run_folder) if run_folder else None,
         "run": {name: value for name, value in run.items() if name not in ("model", "tokenizer")},
     }
@@ -142,14 +140,6 @@ def find_checkpoint(source: Path) -> tuple[Path, Path | None]:
         raise ValueError(f"{path}: no such checkpoint; give one, or the folder of a run that has been validated")
     run_folder = path.resolve().parent.parent
     return path, run_folder if (run_folder / TRAINING_SUMMARY).exists() else None
-
-
-def tied_names(model: nn.Module) -> dict[str, str]:
-    """The names of parameters that are there under an earlier name already, and that name."""
-    first: dict[int, str] = {}
-    named = model.named_parameters(remove_duplicate=False)
-    kept = {name: first.setdefault(id(parameter), name) for name, parameter in named}
-    return {name: earlier for name, earlier in kept.items() if name != earlier}
 
 
 def run_scores(run_folder: Path) -> dict[str, Any]:

@@ -34,8 +34,7 @@ def write_folder(folder: Path, weights: dict[str, Tensor], tokenizer: dict[str, 
         folder: Where to; it must not exist, or be empty.
         weights: Contiguous tensors by name, none of which shares memory with another.
         tokenizer: Plain values.
-        config: The content of `config.json` but for its version and hashes; `read_folder` needs `model`, `run` and
-            `tied`, the names that further tensors of the model have among `weights`.
+        config: The content of `config.json` but for its version and hashes; `read_folder` needs `model` and `run`.
         card: The content of `README.md`.
 
     Raises:
@@ -63,7 +62,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_folder` wrote.
 
     Returns:
-        The weights by all of their names, on the CPU; and `training.identity.describe_run` of the run.
+        The weights, on the CPU; and `training.identity.describe_run` of the run.
 
     Raises:
         ValueError: A file is missing, damaged, or of another version; the message names it.
@@ -77,7 +76,6 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if _sha256(folder / name) != config["sha256"][name]:
                 raise ValueError(f"{folder / name} is damaged, or of another model than {CONFIG}: export it again")
         weights = load_file(folder / WEIGHTS)
-        weights |= {name: weights[kept] for name, kept in config["tied"].items()}
         return weights, config["run"] | {"model": config["model"], "tokenizer": _read_json(folder / TOKENIZER)}
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / CONFIG} does not describe an exported model: {error!r}") from error

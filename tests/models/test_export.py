@@ -10,12 +10,12 @@ import pytest
 import torch
 from prepared_sets import tokenizer
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from mars_lmm.models import OrderModelConfig
 from mars_lmm.models.checkpoint import KEY, VERSION, build_model, load_order_model
-from mars_lmm.models.export import main, tied_names
+from mars_lmm.models.export import main
 from mars_lmm.models.heads import HEADS
 
 FILES = {"model.safetensors", "config.json", "tokenizer.json", "README.md"}
@@ -135,38 +135,6 @@ def test_bfloat16_is_the_nearest_and_half_the_size(checkpoint, exported, tmp_pat
         assert weight.dtype == torch.float32
         assert torch.equal(weight, whole[name].bfloat16().float())
     assert "rounded to bfloat16" in (tmp_path / "half" / "README.md").read_text()
-
-
-class Tied(nn.Module):
-    """Two modules with one table."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Embedding(3, 4), nn.Linear(4, 3, bias=False)
-        self.second.weight = self.first.weight
-
-
-def test_tied_weights_are_written_once(exported):
-    assert tied_names(Tied()) == {"second.weight": "first.weight"}
-    # A folder in which one of two equal tensors is only named.
-    config = json.loads((exported / "config.json").read_text())
-    weights = load_file(exported / "model.safetensors")
-    kept = "transformer.blocks.0.attention_norm.weight"
-    del weights["transformer.blocks.0.mlp_norm.weight"]
-    rewrite(exported, weights, config | {"tied": {"transformer.blocks.0.mlp_norm.weight": kept}})
-    model, _ = load_order_model(exported)
-    block = model.transformer.blocks[0]
-    assert torch.equal(block.mlp_norm.weight, block.attention_norm.weight)
-    assert torch.equal(block.mlp_norm.weight, weights[kept])
-
-
-def rewrite(folder, weights, config):
-    """Other weights, with the hash that belongs to them."""
-    from mars_lmm.models.folder import _sha256
-
-    save_file(weights, folder / "model.safetensors")
-    config["sha256"]["model.safetensors"] = _sha256(folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 def test_the_card_tells_what_the_checkpoint_knows(exported):
@@ -329,7 +297,7 @@ def test_damaged_folders_are_refused(name, damage, exported, tmp_path, capsys):
     [
         ({"format_version": 99}, "format version 99, this program reads 1"),
         ({"run": described(version=99)}, "has version 99"),
-        ({"tied": {"a": "b"}}, "does not describe an exported model"),
+        ({"run": None}, "does not describe an exported model"),
         ({"model": described()["model"] | {"rings": 3}}, "rings"),
         ({"model": described()["model"] | {"width": 32}}, "size mismatch"),
         ({"model": described()["model"] | {"layers": 2}}, "transformer.blocks.1.attention_norm.weight"),
