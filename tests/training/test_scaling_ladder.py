@@ -182,6 +182,7 @@ def test_batches_by_rule_are_whole_rows_of_it(small_set, compose):
         ({"base": ["trainer.devices=auto"]}, "trainer.devices"),
         ({"base": ["model.wdth=3"]}, "wdth"),
         ({"base": ["optim.learning_rate=-1"]}, "learning_rate"),
+        ({"base": ["schedule.decay=wsd", "schedule.decay_points=[100_000]"]}, "decay_points"),
     ],
 )
 def test_a_plan_that_cannot_be(small_set, compose, settings, message):

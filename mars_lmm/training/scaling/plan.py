@@ -75,7 +75,6 @@ def plan(ladder: ScalingConfig, compose: Compose, prepared: PreparedSet) -> list
         row_orders = split["orders"] / split["rows"]
         rate, batch_size = _hyperparameters(ladder, size, counts["non_embedding"], row_orders * shares)
         chosen = [*ladder.base, *size.overrides, f"optim.learning_rate={rate}", f"data.batch_size={batch_size}"]
-        compose(chosen)
         batch_rows = batch_size * shares
         batch_orders = batch_rows * row_orders
         for budget in ladder.budgets:
@@ -85,6 +84,7 @@ def plan(ladder: ScalingConfig, compose: Compose, prepared: PreparedSet) -> list
                 f"schedule.warmup_steps={round(ladder.warmup * steps)}",
                 f"trainer.val_check_interval={-(-steps * batches // ladder.validations)}",
             ]
+            compose([*chosen, *length])  # so that a run which cannot be is an error before the first one starts
             for seed in ladder.seeds:
                 cells.append(
                     Cell(
