@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import pickletools
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ MAX_BYTES = 4 << 20
 
 _CONVERTER = "BinConverter"
 _FIELDS = ("num_bins", "bins", "bin_values", "bin_probs")
+_MAX_DIMENSIONS = 8
 _DTYPES = frozenset(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)) | {"f4", "f8"}
 
 # What pickles of protocols 3 to 5 need for numbers, texts, bytes, lists, tuples, dictionaries and objects.
@@ -120,8 +122,11 @@ class _Dtype(_StandIn):
     __slots__ = ("code", "order")
 
     def __init__(self, code: str, *_: Any):
-        if code not in _DTYPES:
-            raise pickle.UnpicklingError(f"its pickle has an array of dtype {code!r}; a converter holds plain numbers")
+        # A hundred bytes nest tuples that, told in full, fill any memory.
+        if not isinstance(code, str) or code not in _DTYPES:
+            raise pickle.UnpicklingError(
+                f"its pickle has an array of dtype {reprlib.repr(code)}; a converter holds plain numbers"
+            )
         self.code, self.order = code, "="
 
     def __setstate__(self, state: Any) -> None:
@@ -165,7 +170,9 @@ class _BinConverter(_StandIn):
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict) or set(state) != set(_FIELDS):
-            found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+            keys = state if isinstance(state, dict) else ()
+            names = [key if isinstance(key, str) else type(key).__name__ for key in keys]
+            found = ", ".join(names) or type(state).__name__
             raise pickle.UnpicklingError(f"its {_CONVERTER} has {found} instead of {', '.join(_FIELDS)}")
         self.state = state
 
@@ -184,8 +191,9 @@ def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     if not (isinstance(data, bytes | bytearray) and isinstance(dtype, _Dtype) and isinstance(shape, tuple)):
         raise pickle.UnpicklingError("its pickle has an array that is not made of bytes, a dtype and a shape")
     plain = dtype.resolve()
-    if math.prod(shape) * plain.itemsize != len(data) or any(length < 0 for length in shape):
-        raise pickle.UnpicklingError(f"its pickle has an array of shape {shape} in {len(data)} bytes")
+    numbers = len(shape) <= _MAX_DIMENSIONS and all(type(length) is int and length >= 0 for length in shape)
+    if not numbers or math.prod(shape) * plain.itemsize != len(data):
+        raise pickle.UnpicklingError(f"its pickle has an array of shape {reprlib.repr(shape)} in {len(data)} bytes")
     return np.frombuffer(bytes(data), plain).reshape(shape, order=order)
 
 
@@ -195,7 +203,7 @@ def _converter(found: Any) -> Converter:
         raise ValueError(f"it holds a {type(found).__name__}, not a {_CONVERTER}")
     num_bins, bins, values, weights = (found.state[name] for name in _FIELDS)
     if type(num_bins) is not int or not 1 < num_bins <= 1 << 16:
-        raise ValueError(f"num_bins is {num_bins!r}")
+        raise ValueError(f"num_bins is {reprlib.repr(num_bins)}")
     edges = _plain(bins, "bins")
     if len(edges) != num_bins + 1 or (np.diff(edges) < 0).any():
         raise ValueError(f"bins are not the {num_bins + 1} ascending edges of {num_bins} bins")

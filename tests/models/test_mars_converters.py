@@ -164,6 +164,16 @@ BIN_CONVERTER = ("market_simulation.utils.bin_converter", "BinConverter")
             ),
             "in 8 bytes",
         ),
+        # Tuples of twice the one before: two to the forty numbers, were they told.
+        (
+            hand_made(
+                name("numpy", "dtype"),
+                b"K\x01\x94",
+                *(b"h" + bytes([i]) + b"\x86\x94" for i in range(40)),
+                b"\x85R",
+            ),
+            "array of dtype",
+        ),
         # Instructions that no converter needs: persistent ids, extension codes, old-style instances.
         (b"\x80\x04K\x01Q.", "BINPERSID"),
         (b"\x80\x02\x82\x01.", "EXT1"),
