@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, StrMethodFormatter
 
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION
+from mars_lmm.figure_style import GRID, INK, MUTED, STYLE
 
-INK, MUTED, GRID = "#1f2933", "#66717f", "#e4e8ed"
 COLOUR = {REPLAY: "#323a45", SIMULATION: "#2f6fde"}
 _VARIABLES = {
     INK: "--ink",
@@ -27,29 +27,12 @@ _VARIABLES = {
     COLOUR[REPLAY]: "--replay",
     COLOUR[SIMULATION]: "--simulation",
 }
-_STYLE = {
+_STYLE = STYLE | {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
     "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
 }

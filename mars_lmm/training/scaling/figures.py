@@ -12,34 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from mars_lmm.figure_style import MUTED, STYLE
 from mars_lmm.training.scaling.fit import columns
 from mars_lmm.training.scaling.law import Law
 from mars_lmm.training.scaling.plan import short
 
-INK, MUTED, GRID, LAW = "#1f2933", "#66717f", "#e4e8ed", "#c2410c"
-_STYLE = {
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "lines.linewidth": 1.5,
-    "savefig.dpi": 160,
-}
+LAW = "#c2410c"
+_STYLE = STYLE | {"font.size": 9.5, "axes.titlesize": 10, "lines.linewidth": 1.5, "savefig.dpi": 160}
 _DASHED = (0, (4, 3))
 _SIZE = (7.6, 4.4)  # inches
 
