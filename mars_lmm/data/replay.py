@@ -76,7 +76,7 @@ def opening_state(flow: OrderFlow) -> MarketState:
     low = max(int(prices.min()) - LADDER_MARGIN, 1)
     ticks = int(prices.max()) + LADDER_MARGIN - low
     capacity = int(np.count_nonzero(_may_rest(flow.columns))) + 1
-    return _empty_state(flow.session, capacity, -(-ticks // 32) * 32, low)
+    return empty_state(flow.session, capacity, -(-ticks // 32) * 32, low)
 
 
 class _Scratch(NamedTuple):
@@ -125,12 +125,12 @@ class Replayer:
         if len(prices):
             low, high = int(prices.min()), int(prices.max())
             if self.state is None:
-                self.state = _empty_state(self._session, FIRST_ROOM, FIRST_ROOM, max(low - FIRST_ROOM // 2, 0))
+                self.state = empty_state(self._session, FIRST_ROOM, FIRST_ROOM, max(low - FIRST_ROOM // 2, 0))
             try:
                 self.state.book = with_room(self.state.book[0], num_rest, low, high)[None]
             except ValueError as error:
                 raise DataError(source, f"prices from {low} to {high} ticks: {error}") from error
-        state = self.state or _empty_state(self._session, FIRST_ROOM, FIRST_ROOM, 0)
+        state = self.state or empty_state(self._session, FIRST_ROOM, FIRST_ROOM, 0)
 
         orders = order_rows(columns)
         visible = np.flatnonzero(columns["flags"] & HIDDEN == 0)
@@ -191,7 +191,15 @@ def replay(flow: OrderFlow, state: MarketState | None = None, first: int = 0, la
     return part
 
 
-def _empty_state(session: Session, num_orders: int, num_ticks: int, low: int) -> MarketState:
+def empty_state(session: Session, num_orders: int, num_ticks: int, low: int) -> MarketState:
+    """An empty book under the session's phases and auctions, and its clock at the opening.
+
+    Args:
+        session: The session.
+        num_orders: Orders that the book has room for.
+        num_ticks: Prices of its ladder.
+        low: The lowest of them.
+    """
     clock = np.zeros(o.NUM_CLOCK, dtype=np.int64)
     clock[[o.LAST_TIME, o.OPEN_TIME]] = session.open_time
     clock[[o.MID, o.BID, o.ASK]] = t.NO_PRICE

@@ -1,4 +1,4 @@
-"""Accounts: what agents own, what their orders in the book may still cost, and what trading costs them.
+"""Accounts: what agents own, what their orders in the book may still cost, what they traded and what that costs.
 
 Cash counts ticks times units, so that trading is exact. An owner has an account if the book has a row for it;
 the background order flow, owner 0, has none.
@@ -11,6 +11,8 @@ from mars_lmm.market.extrema import make_extrema
 from mars_lmm.market.types import (
     ACCOUNTS_AT,
     BACKGROUND,
+    BOUGHT,
+    BOUGHT_VALUE,
     BUY,
     CASH,
     FEES_PAID,
@@ -26,6 +28,8 @@ from mars_lmm.market.types import (
     SELL_DUTY,
     SELLABLE,
     SETTLEMENT_DAYS,
+    SOLD,
+    SOLD_VALUE,
     TAKER_FEE,
     TAKER_FEE_PER_UNIT,
 )
@@ -103,6 +107,8 @@ def make_accounts(jit: Callable) -> Accounts:
             book[account + CASH] -= value + charge
             book[account + FEES_PAID] += charge
             book[account + POSITION] += size
+            book[account + BOUGHT] += size
+            book[account + BOUGHT_VALUE] += value
             if book[RULES + SETTLEMENT_DAYS] == 0:
                 book[account + SELLABLE] += size
         if has_account(book, seller):
@@ -112,5 +118,7 @@ def make_accounts(jit: Callable) -> Accounts:
             book[account + FEES_PAID] += charge
             book[account + POSITION] -= size
             book[account + SELLABLE] -= size
+            book[account + SOLD] += size
+            book[account + SOLD_VALUE] += value
 
     return Accounts(account_at, has_account, cost_of, hold, release, settle)

@@ -37,12 +37,7 @@ def open_books(
     days = [day] * num_books if isinstance(day, DayRules) else list(day)
     if len(days) != num_books:
         raise ValueError(f"give one day's rules, or one for each of the {num_books} books; got {len(days)}")
-    accounts = np.zeros((0, 3), np.int64) if accounts is None else np.asarray(accounts)
-    if accounts.ndim != 2 or accounts.shape[1] != 3 or accounts.dtype.kind not in "iu":
-        raise ValueError(
-            "accounts must be integers of shape [A, 3] (cash, position, sellable), "
-            f"got {accounts.dtype} {list(accounts.shape)}"
-        )
+    accounts = np.zeros((0, 3), np.int64) if accounts is None else account_rows(accounts)
     num_phases = max(len(rules.schedule) for rules in days)
     books = empty_books(num_books, num_orders, num_ticks, base_price, num_phases, len(accounts))
     parts = sections(books)
@@ -51,3 +46,18 @@ def open_books(
         parts.phases[b, : len(rules.schedule)] = rules.schedule
     parts.accounts[:, :, [t.CASH, t.POSITION, t.SELLABLE]] = accounts
     return books
+
+
+def account_rows(accounts: np.ndarray) -> np.ndarray:
+    """What owners begin with, as integers [A, 3]: cash, position, sellable.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    accounts = np.asarray(accounts)
+    if accounts.ndim != 2 or accounts.shape[1] != 3 or accounts.dtype.kind not in "iu":
+        raise ValueError(
+            "accounts must be integers of shape [A, 3] (cash, position, sellable), "
+            f"got {accounts.dtype} {list(accounts.shape)}"
+        )
+    return accounts

@@ -5,18 +5,23 @@ from collections.abc import Iterable, Sequence
 from mars_lmm.market.reference import LiveOrder, Trade
 from mars_lmm.market.types import (
     BACKGROUND,
+    BOUGHT,
+    BOUGHT_VALUE,
     BUY,
     CASH,
     FEES_PAID,
     MAKER_FEE,
     MAKER_FEE_PER_UNIT,
     NO_SIDE,
+    NUM_ACCOUNT_COLUMNS,
     POSITION,
     RESERVED_CASH,
     RESERVED_SIZE,
     SELL_DUTY,
     SELLABLE,
     SETTLEMENT_DAYS,
+    SOLD,
+    SOLD_VALUE,
     TAKER_FEE,
     TAKER_FEE_PER_UNIT,
 )
@@ -34,7 +39,7 @@ class ReferenceLedger(list[list[int]]):
 
     def __init__(self, rules: Sequence[int], accounts: Sequence[Sequence[int]] | None):
         # The reserved columns are running sums that `reserve` keeps.
-        super().__init__([*row, 0, 0, 0] for row in accounts or [])
+        super().__init__([*row, *[0] * (NUM_ACCOUNT_COLUMNS - len(row))] for row in accounts or [])
         self.rules = rules
 
     def has_account(self, owner: int) -> bool:
@@ -120,11 +125,15 @@ class ReferenceLedger(list[list[int]]):
             account[CASH] -= value + fee
             account[POSITION] += trade.size
             account[SELLABLE] += 0 if rules[SETTLEMENT_DAYS] else trade.size
+            account[BOUGHT] += trade.size
+            account[BOUGHT_VALUE] += value
         else:
             fee += value * rules[SELL_DUTY] // MILLION
             account[CASH] += value - fee
             account[POSITION] -= trade.size
             account[SELLABLE] -= trade.size
+            account[SOLD] += trade.size
+            account[SOLD_VALUE] += value
         account[FEES_PAID] += fee
 
     def _reservation(self, side, price, size):

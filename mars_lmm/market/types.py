@@ -210,7 +210,10 @@ SELLABLE = 2  # the part of the position that may be sold today
 RESERVED_CASH = 3  # what the account's buy orders in the book may cost
 RESERVED_SIZE = 4  # the size of its sell orders in the book
 FEES_PAID = 5
-NUM_ACCOUNT_COLUMNS = 6
+# Traded so far, in units and in ticks times units.
+BOUGHT, BOUGHT_VALUE = 6, 7
+SOLD, SOLD_VALUE = 8, 9
+NUM_ACCOUNT_COLUMNS = 10
 
 # A price that is not there: an empty side, a missing level.
 NO_PRICE = -1

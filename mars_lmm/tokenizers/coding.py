@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mars_lmm.market import types as t
+from mars_lmm.market.extrema import make_extrema
 from mars_lmm.tokenizers import observation as o
 
 NUM_TYPES = 3
@@ -52,8 +53,10 @@ class Coding(NamedTuple):
 
     encode: Callable[..., Any]
     """encode(tables, observed, market) -> token; writes the market features"""
+    waiting_time: Callable[..., Any]
+    """waiting_time(tables, token, draws) -> nanoseconds of open market until the order"""
     decode: Callable[..., Any]
-    """decode(tables, token, clock, draws, order) -> interval; writes kind, side, price and size of the order"""
+    """decode(tables, token, clock, draws, order); writes kind, side, price and size, the price by the clock's touch"""
 
 
 def make_bins(jit: Callable) -> tuple[Callable, Callable]:
@@ -88,14 +91,30 @@ def make_bins(jit: Callable) -> tuple[Callable, Callable]:
     return lower_bound, draw
 
 
+def make_waiting_time(jit: Callable, draw: Callable) -> Callable:
+    """Compile `waiting_time(tables, token, draws)`: the interval that a token stands for, drawn from its bin."""
+
+    @jit
+    def waiting_time(tables, token, draws):
+        interval_bin = token % tables.interval_values.shape[0]
+        return draw(tables.interval_values, tables.interval_cumulative, interval_bin, draws[INTERVAL_DRAW])
+
+    return waiting_time
+
+
 def make_coding(jit: Callable) -> Coding:
     """Compile the coding functions.
+
+    A token becomes an order in two steps: its waiting time is fixed when it is proposed, its price is read off the
+    touch that it meets when it is executed.
 
     Args:
         jit: The compiler, as for the matching core.
     """
+    lesser = make_extrema(jit).lesser
     own_best = o.make_own_best(jit)
     lower_bound, draw = make_bins(jit)
+    waiting_time = make_waiting_time(jit, draw)
 
     @jit
     def look_up(bins, edges, value):
@@ -134,7 +153,6 @@ def make_coding(jit: Callable) -> Coding:
         num_prices = tables.price_values.shape[0]
         num_sizes = tables.size_values.shape[0]
         num_intervals = tables.interval_values.shape[0]
-        interval_bin = token % num_intervals
         size_bin = token // num_intervals % num_sizes
         price_bin = token // (num_intervals * num_sizes) % num_prices
         order_type = token // (num_intervals * num_sizes * num_prices)
@@ -155,7 +173,6 @@ def make_coding(jit: Callable) -> Coding:
                 order[t.PRICE] = other + sign * (place - o.CROSSING)
             else:
                 # An order placed inside the spread never trades, however narrow the spread is now.
-                order[t.PRICE] = own + sign * min(place, (other - own) * sign - 1)
-        return draw(tables.interval_values, tables.interval_cumulative, interval_bin, draws[INTERVAL_DRAW])
+                order[t.PRICE] = own + sign * lesser(place, (other - own) * sign - 1)
 
-    return Coding(encode, decode)
+    return Coding(encode, waiting_time, decode)

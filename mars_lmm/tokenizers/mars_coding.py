@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mars_lmm.market import types as t
+from mars_lmm.market.extrema import make_extrema
 from mars_lmm.tokenizers import observation as o
-from mars_lmm.tokenizers.coding import INTERVAL_DRAW, PRICE_DRAW, SIZE_DRAW, make_bins
+from mars_lmm.tokenizers.coding import PRICE_DRAW, SIZE_DRAW, make_bins, make_waiting_time
 
 # Columns of a market feature row, int16[NUM_MARS_FEATURES].
 SIZE_SHARE_FEATURE = 0  # tenths: the order's share in the volume at its price, itself included
@@ -67,8 +68,10 @@ class MarsCoding(NamedTuple):
 
     encode: Callable[..., Any]
     """encode(tables, stream, observed, tape, open_price, market) -> token; writes the market features"""
+    waiting_time: Callable[..., Any]
+    """waiting_time(tables, token, draws) -> nanoseconds of open market until the order"""
     decode: Callable[..., Any]
-    """decode(tables, token, stream, draws, order) -> interval; writes kind, side, price and size of the order"""
+    """decode(tables, token, stream, draws, order); writes kind, side, price and size, the price by the stream's mid"""
 
 
 def new_streams(count: int) -> np.ndarray:
@@ -89,7 +92,9 @@ def make_mars_coding(jit: Callable) -> MarsCoding:
         if there was one) and returns its token, or -1 for the first, which has no book before it. Where
         `stream[MERGED]` is set then, the token and the features replace those of the order before.
     """
+    lesser, greater = make_extrema(jit)
     lower_bound, draw = make_bins(jit)
+    waiting_time = make_waiting_time(jit, draw)
 
     @jit
     def remember_book(stream, observed, tape):
@@ -120,8 +125,8 @@ def make_mars_coding(jit: Callable) -> MarsCoding:
 
     @jit
     def tenths(part, whole):
-        """floor(9.9 * part / whole), in the released code's order of operations."""
-        return int(np.floor(part / max(whole, 1) * 0.99 * 10))
+        """floor(9.9 * part / whole) of numbers >= 0, in the released code's order of operations."""
+        return int(part / greater(whole, 1) * 0.99 * 10)
 
     @jit
     def size_share(stream, price, size):
@@ -137,12 +142,12 @@ def make_mars_coding(jit: Callable) -> MarsCoding:
         mid = stream[AFTER]
         move = 0.0
         if open_price > 0:
-            move = min(max(mid / open_price - 1, -MAX_MOVE), MAX_MOVE)
+            move = lesser(greater(mid / open_price - 1, -MAX_MOVE), MAX_MOVE)
         market[MARS_CHANGE_FEATURE] = int(move * 10_000)
         seconds = (time - stream[FIRST_TIME]) // 10**9
         if time >= AFTERNOON:
             seconds -= LUNCH_SECONDS
-        market[SECONDS_FEATURE] = min(max(seconds, 0), MAX_SECONDS)
+        market[SECONDS_FEATURE] = lesser(greater(seconds, 0), MAX_SECONDS)
         for slot in range(NUM_BOOK_PRICES):
             market[BOOK_FEATURES + slot] = 0
         for side in range(2):
@@ -209,7 +214,6 @@ def make_mars_coding(jit: Callable) -> MarsCoding:
         num_prices = tables.price_values.shape[0]
         num_sizes = tables.size_values.shape[0]
         num_intervals = tables.interval_values.shape[0]
-        interval_bin = token % num_intervals
         size_bin = token // num_intervals % num_sizes
         price_bin = token // (num_intervals * num_sizes) % num_prices
         order_type = token // (num_intervals * num_sizes * num_prices)
@@ -222,6 +226,5 @@ def make_mars_coding(jit: Callable) -> MarsCoding:
         else:
             order[t.KIND] = t.LIMIT
             order[t.SIDE] = order_type
-        return draw(tables.interval_values, tables.interval_cumulative, interval_bin, draws[INTERVAL_DRAW])
 
-    return MarsCoding(encode, decode)
+    return MarsCoding(encode, waiting_time, decode)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mars_lmm.market import types as t
+from mars_lmm.market.extrema import make_extrema
 from mars_lmm.market.venue import Venue
 
 # Order types of a token. Sides double as types: SELL = 0, BUY = 1.
@@ -64,8 +65,21 @@ class Observing(NamedTuple):
 
     step: Callable[..., Any]
     """step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape) -> bool"""
+    pass_time: Callable[..., Any]
+    """pass_time(book, clock, time, trades, snapshot) -> nanoseconds between OPEN_TIME and `time` that were shut
+
+    Lets the session pass to `time`, with the auctions that are due; where one traded, the snapshot and the clock's
+    touch are those after it. Without rules nothing is ever shut, and nothing happens.
+    """
     after: Callable[..., Any]
-    """after(book, time, interval) -> when so many nanoseconds of open market have passed since `time`"""
+    """after(book, time, interval) -> when so many nanoseconds of open market have passed since `time`
+
+    The first such moment, but never one of a shut phase, unless the venue does not open again: then the clock runs on.
+    """
+    shut_time: Callable[..., Any]
+    """shut_time(book, begin, end) -> nanoseconds of [begin, end) in which the schedule shuts the venue"""
+    snapshot: Callable[..., Any]
+    """snapshot(book, snapshot): take the snapshot as `step` does"""
 
 
 def make_own_best(jit: Callable) -> Callable:
@@ -101,6 +115,7 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
     take_snapshot = venue.matching.refresh if refreshes else venue.matching.snapshot
     advance = venue.advance
 
+    lesser, greater = make_extrema(jit)
     own_best = make_own_best(jit)
 
     @jit
@@ -137,10 +152,10 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
         open_price = book[t.OPEN_PRICE]
         if open_price > 0:
             change = (clock[MID] - open_price) * 10_000 // open_price
-            change = min(max(change, -MAX_CHANGE), MAX_CHANGE)
+            change = lesser(greater(change, -MAX_CHANGE), MAX_CHANGE)
         observed[CHANGE] = change
         open_time = clock[LAST_TIME] - clock[OPEN_TIME] - clock[CLOSED_TIME]
-        observed[MINUTE] = min(max(open_time, 0) // NANOS_PER_MINUTE, MAX_MINUTE)
+        observed[MINUTE] = lesser(greater(open_time, 0) // NANOS_PER_MINUTE, MAX_MINUTE)
         for side in range(2):
             first = LEVELS + side * 2 * t.DEPTH
             for level in range(t.DEPTH):
@@ -182,9 +197,9 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
             row = book[t.PHASES_AT] + phase * t.NUM_PHASE_COLUMNS
             until = end
             if phase + 1 < book[t.NUM_PHASES]:
-                until = min(end, book[row + t.NUM_PHASE_COLUMNS + t.PHASE_START])
+                until = lesser(end, book[row + t.NUM_PHASE_COLUMNS + t.PHASE_START])
             if book[row + t.PHASE_MODE] == t.SHUT:
-                shut += max(until - max(begin, book[row + t.PHASE_START]), 0)
+                shut += greater(until - greater(begin, book[row + t.PHASE_START]), 0)
         return shut
 
     @jit
@@ -208,7 +223,8 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
 
     @jit
     def pass_time(book, clock, time, trades, snapshot):
-        """Let the session pass to `time`, with the auctions that are due; return for how long it was shut so far."""
+        if book[t.RULES + t.ENFORCED] == 0:
+            return 0
         traded = book[t.VOLUME]
         advance(book, time, trades)
         if book[t.VOLUME] != traded:
@@ -217,9 +233,7 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
 
     @jit
     def step(book, clock, order, time, anonymous, queue_rule, report, trades, snapshot, observed, tape):
-        closed_time = 0
-        if book[t.RULES + t.ENFORCED] != 0:
-            closed_time = pass_time(book, clock, time, trades, snapshot)
+        closed_time = pass_time(book, clock, time, trades, snapshot)
         apply(
             book,
             order[t.KIND],
@@ -262,4 +276,4 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
         write_tape(book, time, kind, order[t.SIDE], price, size, report, snapshot, tape)
         return True
 
-    return Observing(step, after)
+    return Observing(step, pass_time, after, shut_time, take_snapshot)

@@ -45,7 +45,7 @@ def test_cash_is_reserved_with_the_higher_fee_and_given_back():
     assert outcomes(book, (LIMIT, BUY, 50, 1, 2, 1), (REPLACE, 0, 100, 11, 1, 1)) == [NO_CASH, NO_CASH]
     assert outcomes(book, (REPLACE, 0, 99, 10, 1, 1)) == [ACCEPTED]
     book.submit(CANCEL, 0, 0, 0, 1, 1, 0)
-    assert book.accounts[1] == [1015, 0, 0, 0, 0, 0]
+    assert book.accounts[1] == [1015, *[0] * 9]
     assert outcomes(book, (LIMIT, BUY, 100, 11, 1, 1), (LIMIT, BUY, 100, 1, 1, 2)) == [NO_CASH, NO_ACCOUNT]
 
 
@@ -55,8 +55,8 @@ def test_makers_and_takers_pay_their_fees_and_sellers_a_duty():
     book.submit(LIMIT, BUY, 100, 300, 1, 1, 0)
     book.submit(LIMIT, SELL, 100, 250, 2, 2, 0)
     # Value 25000. The maker buys: -25 for the value, +25 for 250 units. The taker sells: 75, and a duty of 12.
-    assert book.accounts[1] == [100_000 - 25_000, 250, 250, 5000 + 15 + 5, 0, 0]
-    assert book.accounts[2] == [25_000 - 87, 50, 50, 0, 0, 87]
+    assert book.accounts[1] == [100_000 - 25_000, 250, 250, 5000 + 15 + 5, 0, 0, 250, 25_000, 0, 0]
+    assert book.accounts[2] == [25_000 - 87, 50, 50, 0, 0, 87, 0, 0, 250, 25_000]
 
 
 def test_in_auctions_both_are_takers():

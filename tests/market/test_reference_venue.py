@@ -18,6 +18,8 @@ from mars_lmm.market.types import (
     BEST_FIVE,
     BEST_FIVE_LIMIT,
     BOOK_FULL,
+    BOUGHT,
+    BOUGHT_VALUE,
     BUY,
     CAGE_PARKS,
     CAGE_RATE,
@@ -27,10 +29,12 @@ from mars_lmm.market.types import (
     CANCEL_BOTH,
     CANCEL_INCOMING,
     CANCEL_RESTING,
+    CASH,
     CONTINUOUS,
     DECREMENT,
     DUPLICATE_ID,
     ENFORCED,
+    FEES_PAID,
     FOK,
     HALT,
     IDLE,
@@ -67,6 +71,8 @@ from mars_lmm.market.types import (
     REPLACE,
     SELL,
     SHUT,
+    SOLD,
+    SOLD_VALUE,
     TICK,
     TOO_LARGE,
     UNFILLABLE,
@@ -300,6 +306,9 @@ def test_what_holds_on_any_day():
             bought = sum(trade.size for trade in trades if trade_side(trade, owner, BUY))
             sold = sum(trade.size for trade in trades if trade_side(trade, owner, SELL))
             assert account[POSITION] == day.accounts[owner][POSITION] + bought - sold
+            assert (account[BOUGHT], account[SOLD]) == (bought, sold)
+            traded = account[BOUGHT_VALUE] - account[SOLD_VALUE] + account[FEES_PAID]
+            assert account[CASH] == day.accounts[owner][CASH] - traded
     assert all(counts[outcome] for outcome in range(len(OUTCOMES))), counts
     assert 0.6 < counts[ACCEPTED] / counts.total() < 0.85
 

@@ -31,8 +31,8 @@ WIDE = clock_of(10_000, 20_000)
 
 def decode(tokenizer, token, draws, clock=WIDE):
     order = np.zeros(t.NUM_ORDER_COLUMNS, dtype=np.int64)
-    interval = CODING.decode(tokenizer.tables(), token, clock, draws, order)
-    return order, interval
+    CODING.decode(tokenizer.tables(), token, clock, draws, order)
+    return order, CODING.waiting_time(tokenizer.tables(), token, draws)
 
 
 def reencode(tokenizer, order, interval):
