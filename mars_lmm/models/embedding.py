@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mars_lmm.models.transformer import NORM_EPS
 
+FIELDS = ("type", "price", "size", "interval")
+"""The fields of an order, in the order in which each is conditioned on those before it."""
 MAX_CHANGE = 2000
 """Largest mid change since the open, basis points."""
 NUM_MINUTES = 1440

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mars_lmm.models.embedding import OrderEmbedding, split_token
-from mars_lmm.models.order_head import OrderHead, inverse_cdf
+from mars_lmm.models.order_head import OrderHead
+from mars_lmm.models.sampling import Sampling
 from mars_lmm.models.transformer import NORM_EPS
 
 FIELD_CHUNK = 4096
@@ -84,16 +85,21 @@ class FieldHead(OrderHead):
         ]
         return torch.stack(nats, dim=-1)
 
-    def sample(self, hidden: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """Draw tokens int64 [B], one uniform a field; the temperature acts on each field in turn."""
+    def sample(self, hidden: Tensor, uniform: Tensor, sampling: Sampling, types: Tensor | None = None) -> Tensor:
+        """Draw tokens int64 [B], one uniform a field.
+
+        Temperature, top-p and forbidden bins act on each field in turn: what is forbidden of a later field does not
+        count against the earlier ones.
+        """
+        temperature, draw = sampling.temperature, sampling.draw
         type_field, price_field, size_field, interval_field = self.fields
-        kind = inverse_cdf(type_field(hidden) / temperature, uniform[:, 0])
-        price = inverse_cdf(price_field(hidden + self.kind(kind)) / temperature, uniform[:, 1])
+        kind = draw(type_field(hidden) / temperature, uniform[:, 0], sampling.forbidden_types(types))
+        price = draw(price_field(hidden + self.kind(kind)) / temperature, uniform[:, 1], sampling.price)
         price = kind * self.prices + price
         known = hidden + self.price(price)
-        size = inverse_cdf(size_field(known) / temperature, uniform[:, 2])
+        size = draw(size_field(known) / temperature, uniform[:, 2], sampling.size)
         known = known + self.size(size)
-        interval = inverse_cdf(interval_field(known) / temperature, uniform[:, 3])
+        interval = draw(interval_field(known) / temperature, uniform[:, 3], sampling.interval)
         return (price * self.sizes + size) * self.intervals + interval
 
 
@@ -151,11 +157,17 @@ class TiedHead(OrderHead):
         interval_nats = F.cross_entropy(self._field_logits(2, known), interval, reduction="none")
         return torch.stack((type_nats, price_nats, size_nats, interval_nats), dim=-1)
 
-    def sample(self, hidden: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """Draw tokens int64 [B], one uniform a softmax; the temperature acts on each softmax in turn."""
-        price = inverse_cdf(self._field_logits(0, hidden) / temperature, uniform[:, 0])
+    def sample(self, hidden: Tensor, uniform: Tensor, sampling: Sampling, types: Tensor | None = None) -> Tensor:
+        """Draw tokens int64 [B], one uniform a softmax.
+
+        Temperature, top-p and forbidden bins act on each softmax in turn: what is forbidden of a later field does not
+        count against the earlier ones.
+        """
+        temperature, draw = sampling.temperature, sampling.draw
+        forbidden = sampling.forbidden_types_and_prices(types, self.prices)
+        price = draw(self._field_logits(0, hidden) / temperature, uniform[:, 0], forbidden)
         known = hidden + self._price_row(price)
-        size = inverse_cdf(self._field_logits(1, known) / temperature, uniform[:, 1])
+        size = draw(self._field_logits(1, known) / temperature, uniform[:, 1], sampling.size)
         known = known + self._size_row(size)
-        interval = inverse_cdf(self._field_logits(2, known) / temperature, uniform[:, 2])
+        interval = draw(self._field_logits(2, known) / temperature, uniform[:, 2], sampling.interval)
         return (price * self.sizes + size) * self.intervals + interval

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mars_lmm.models.linear_cross_entropy import MIN_CHUNK, linear_cross_entropy
-from mars_lmm.models.order_head import OrderHead, inverse_cdf
+from mars_lmm.models.order_head import OrderHead
+from mars_lmm.models.sampling import Sampling
 
 
 class JointHead(OrderHead):
@@ -17,7 +18,7 @@ class JointHead(OrderHead):
         super().__init__()
         self.bins = bins
         types, prices, sizes, intervals = bins
-        self.groups, self.members = types * prices, sizes * intervals
+        self.prices, self.groups, self.members = prices, types * prices, sizes * intervals
         self.proj = nn.Linear(width, self.groups * self.members, bias=False)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -55,15 +56,20 @@ class JointHead(OrderHead):
         )
         return path[:, :-1] - path[:, 1:]
 
-    def sample(self, hidden: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    def sample(self, hidden: Tensor, uniform: Tensor, sampling: Sampling, types: Tensor | None = None) -> Tensor:
         """Draw tokens int64 [B]: type and price by uniform[:, 0], then size and interval by uniform[:, 1].
 
-        Two short cumulative sums instead of one over all tokens keep rare orders from drowning in rounding.
+        Two short cumulative sums instead of one over all tokens keep rare orders from drowning in rounding. Forbidden
+        bins leave the model's distribution given all that is allowed: a type and price counts by its allowed sizes and
+        intervals. Top-p keeps types and prices first, then sizes and intervals given those that were drawn.
         """
         # [groups, B, members], a product for each (type, price): one product of a few rows with a tall matrix
         # leaves CPU cores idle.
         weight = self.proj.weight.view(self.groups, self.members, -1).transpose(1, 2)
-        logits = torch.matmul(hidden / temperature, weight).float()
-        group = inverse_cdf(logits.logsumexp(dim=-1).t(), uniform[:, 0])
+        logits = torch.matmul(hidden / sampling.temperature, weight).float()
+        if sampling.size_and_interval is not None:
+            logits.masked_fill_(sampling.size_and_interval, -torch.inf)
+        forbidden = sampling.forbidden_types_and_prices(types, self.prices)
+        group = sampling.draw(logits.logsumexp(dim=-1).t(), uniform[:, 0], forbidden)
         book = torch.arange(len(group), device=group.device)
-        return group * self.members + inverse_cdf(logits[group, book], uniform[:, 1])
+        return group * self.members + sampling.draw(logits[group, book], uniform[:, 1])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-FIELDS = ("type", "price", "size", "interval")
-"""The fields of an order, in the order in which each is conditioned on those before it."""
+from mars_lmm.models.embedding import FIELDS
+from mars_lmm.models.sampling import Sampling
 
 
 class OrderHead(nn.Module, ABC):
@@ -27,8 +27,8 @@ class OrderHead(nn.Module, ABC):
         """Logits or log-probabilities [..., V] given hidden [..., D]."""
 
     @abstractmethod
-    def sample(self, hidden: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """Draw tokens int64 [B] given hidden [B, D], by uniform numbers [B, 4]."""
+    def sample(self, hidden: Tensor, uniform: Tensor, sampling: Sampling, types: Tensor | None = None) -> Tensor:
+        """Draw tokens int64 [B] given hidden [B, D], by uniform numbers [B, 4], of the types bool [B, types] only."""
 
     @abstractmethod
     def chunk_size(self, positions: int) -> int:
@@ -65,20 +65,3 @@ class OrderHead(nn.Module, ABC):
     def loss(self, hidden: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Sum of weight * nats over all positions; all arguments but hidden [..., D] have shape [...]."""
         return (self.nll(hidden, target) * weight).sum()
-
-
-def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Draw from softmax(logits) by the inverse of its cumulative distribution.
-
-    Args:
-        logits: [B, n].
-        uniform: float32 or float64 [B] in [0, 1), or 1 where rounding to float32 made it so; probabilities are
-            summed in its precision.
-
-    Returns:
-        int64 [B] in 0..n-1; never an index of probability zero, however the sums round.
-    """
-    cdf = logits.to(uniform.dtype).softmax(dim=-1).cumsum(dim=-1)
-    total = cdf[:, -1:]
-    target = torch.minimum(uniform[:, None] * total, total.nextafter(torch.zeros_like(total)))
-    return (cdf <= target).sum(dim=-1)

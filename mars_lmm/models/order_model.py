@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from mars_lmm.models.embedding import OrderEmbedding
 from mars_lmm.models.heads import HEADS, build_head
 from mars_lmm.models.mars_embedding import MarsEmbedding
 from mars_lmm.models.ring_cache import RingCache
+from mars_lmm.models.sampling import MODEL_DISTRIBUTION, Sampling
 from mars_lmm.models.transformer import Transformer
 from mars_lmm.models.window_attention import Attend, BandedAttention, window_attention
 
@@ -120,6 +122,7 @@ class OrderModel(nn.Module):
     ):
         super().__init__()
         self.config = config
+        self.bins = bins
         self.vocabulary = math.prod(bins)
         if config.embedding == "orders":
             self.embedding = OrderEmbedding(config.width, bins, num_market, config.session)
@@ -250,18 +253,35 @@ class OrderModel(nn.Module):
         return hidden.squeeze(1)
 
     @torch.no_grad()
-    def sample(self, hidden: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def sample(
+        self,
+        hidden: Tensor,
+        uniform: Tensor,
+        sampling: Sampling = MODEL_DISTRIBUTION,
+        types: Tensor | None = None,
+    ) -> Tensor:
         """Draw the next order by inverse cumulative distributions.
 
         Args:
             hidden: [B, D].
             uniform: float32 or float64 [B, 4] in [0, 1); equal uniforms give equal orders.
-            temperature: divides the logits; above 0.
+            sampling: temperature, top-p and bins that are not drawn; the default draws from what the model learned.
+            types: bool [B, types], those that each book may draw now, and at least one of those that `sampling` leaves;
+                None: all of these. Of a book that may draw none, an order of type 0 comes all the same.
 
         Returns:
-            Tokens, int64 [B].
+            Tokens, int64 [B], each below the vocabulary also where a book is not `healthy`.
         """
-        return self.head.sample(hidden, uniform, temperature)
+        return self.head.sample(hidden, uniform, sampling, types)
+
+    @staticmethod
+    def healthy(hidden: Tensor) -> Tensor:
+        """Bool [B]: whether hidden states [B, D] are all finite, so that their draw means something.
+
+        A state that is not makes logits that are not. As the last norm bounds the states, finite weights make finite
+        logits of finite states. Nothing is read back to the host.
+        """
+        return hidden.isfinite().all(dim=-1)
 
     def new_cache(self, batch: int) -> RingCache:
         """An empty cache for this many books, on the model's device and in its dtype."""
@@ -323,19 +343,27 @@ class OrderModel(nn.Module):
     def bytes_per_step(self, batch: int) -> int:
         """Bytes that one decode step has to move, at least.
 
-        s * (P + R * batch * width) + kv_bytes + w * layers * batch + s * batch * V, with s the bytes of a number, P
-        all parameters but the tables that are only looked up (read once a step whatever the batch), R the tables of
-        which each book reads one row, w the bytes of a slot, written in every layer, and V logits written (joint
-        head only).
+        P + s * R * batch * width + kv_bytes + w * layers * batch + s * batch * V, with P the bytes that all parameters
+        but the tables that are only looked up are stored in (read once a step whatever the batch), s the bytes of a
+        number of the rest, R the tables of which each book reads one row, w the bytes of a slot, written in every
+        layer, and V logits written (joint head only).
         """
         tied = {id(table) for table in self.head.tied_tables}
         tables = [m.weight for m in self.modules() if isinstance(m, nn.Embedding) and id(m) not in tied]
-        weights = sum(p.numel() for p in self.parameters()) - sum(table.numel() for table in tables)
+        weights = sum(map(stored_bytes, self.parameters())) - sum(map(stored_bytes, tables))
         logits = self.vocabulary if self.config.head == "joint" else 0
-        numbers = weights + batch * (len(tables) * self.config.width + logits)
+        numbers = batch * (len(tables) * self.config.width + logits)
         written = batch * self.config.layers * self._kv_bytes_per_order()
-        return numbers * self.transformer.norm.weight.itemsize + self.kv_bytes(batch) + written
+        return weights + numbers * self.transformer.norm.weight.itemsize + self.kv_bytes(batch) + written
 
     def _kv_bytes_per_order(self) -> int:
         """Of one order's key and value in one layer."""
         return 2 * self.config.num_kv_heads * self.config.head_dim * self.transformer.norm.weight.itemsize
+
+
+def stored_bytes(tensor: Tensor) -> int:
+    """Bytes that a tensor is kept in: of a quantised one, those of its numbers and scales."""
+    if not is_traceable_wrapper_subclass(tensor):
+        return tensor.nbytes
+    names, _ = tensor.__tensor_flatten__()
+    return sum(stored_bytes(getattr(tensor, name)) for name in names)

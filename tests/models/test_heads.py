@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from mars_lmm.models import field_heads, joint_head, linear_cross_entropy
-from mars_lmm.models.order_head import inverse_cdf
+from mars_lmm.models.sampling import Sampling, inverse_cdf
 
 HEADS = pytest.mark.parametrize("head", ["joint", "fields", "tied"])
 BINS = pytest.mark.parametrize("bins", [(3, 4, 5, 2), (2, 3, 3, 7)])
@@ -131,7 +131,7 @@ def test_temperature_sharpens_and_flattens(make_model, head):
     model = make_model(head=head)
     hidden = random_hidden(1).expand(2000, -1)
     uniform = random_uniform(2000)
-    distinct = [len(model.sample(hidden, uniform, t).unique()) for t in (1e-3, 0.5, 1.0, 100.0)]
+    distinct = [len(model.sample(hidden, uniform, Sampling(t)).unique()) for t in (1e-3, 0.5, 1.0, 100.0)]
     assert distinct[0] == 1
     assert distinct == sorted(distinct)
     assert distinct[-1] > 100
@@ -140,7 +140,7 @@ def test_temperature_sharpens_and_flattens(make_model, head):
 def test_joint_temperature_divides_the_logits(make_model):
     model = make_model()
     hidden, uniform = random_hidden(100), random_uniform(100)
-    sampled = model.sample(hidden, uniform, 2.5)
+    sampled = model.sample(hidden, uniform, Sampling(2.5))
     model.head.proj.weight.data /= 2.5
     assert torch.equal(sampled, model.sample(hidden, uniform))
 

@@ -207,3 +207,26 @@ def test_layers_with_windows_of_their_own(make_model, make_orders, kv_heads):
 def test_bytes_of_mixed_windows_are_those_of_the_rings(make_model):
     model = make_model(kv_heads=2, **MIXED)
     assert model.kv_bytes(5) == model.new_cache(5).nbytes == 2 * 5 * 2 * (3 + WINDOW + 5 + 3) * 8 * 4
+
+
+@pytest.mark.parametrize("length", [WINDOW, WINDOW + 1, 3 * WINDOW])
+def test_a_full_ring_needs_no_mask(make_model, make_orders, length):
+    model = make_model()
+    token, market = make_orders(2, length + 4)
+    _, bare = model.prefill(token[:, :length], market[:, :length])
+    masked = bare.select(torch.arange(2))
+    masked.full = False
+    assert bare.full
+    for t in range(length, length + 4):
+        for cache in (bare, masked):
+            cache.rewind(torch.tensor([t == length, False]))  # the first order is read once more
+        hidden = [model.step(token[:, t], market[:, t], cache) for cache in (bare, masked)]
+        assert_close(*hidden, **TIGHT)
+
+
+def test_one_short_history_leaves_the_mask_on(make_model, make_orders):
+    model = make_model()
+    token, market = make_orders(2, 2 * WINDOW)
+    _, cache = model.prefill(token, market, torch.tensor([2 * WINDOW, WINDOW - 1]))
+    assert not cache.full
+    assert cache.select(torch.tensor([0])).full is False
