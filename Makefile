@@ -58,6 +58,11 @@ gpu-check:  ## For whoever has a CUDA device: the exchange, rollouts and trainin
 	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 1024 --messages 1024000
 	$(GPU_PYTHON) -m mars_lmm.bench exchange --device cuda --books 16384 --messages 8192000
 	$(GPU_PYTHON) -m mars_lmm.bench rollout --device cuda --books 256 --orders 25600
+	for setting in "10m 64" "10m 1024" "10m 4096" "107m 64" "107m 256" "107m 1024" "1b 16" "1b 64" "1b 256"; do \
+		set -- $$setting; \
+		$(GPU_PYTHON) -m mars_lmm.bench rollout --device cuda --precision bfloat16 --size $$1 --books $$2 \
+			--orders $$((300 * $$2)) --recomputed-steps 1 || exit 1; \
+	done
 	$(GPU_PYTHON) -m pytest -m gpu tests/models tests/simulation tests/training
 	$(GPU_PYTHON) -m mars_lmm.bench loss --width 768 --precision bf16-mixed --device cuda
 	$(GPU_PYTHON) -m mars_lmm.bench train --size 107m --device cuda

@@ -36,11 +36,7 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
     from mars_lmm.training.order_module import OrderModule
     from mars_lmm.training.summary import summarize
 
-    # Lightning's notes on hardware, workers and short epochs, and torch's on Lightning, say nothing that matters here.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    _quiet_lightning()
     folder = Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
     if config.fresh and rank_zero_only.rank == 0:
         forget(folder)
@@ -74,36 +70,30 @@ def train(config: TrainConfig, composed: DictConfig) -> float:
 @entry("simulate", SimulateConfig)
 def simulate(config: SimulateConfig, composed: DictConfig) -> None:
     """Roll out a run's model from held-out starts."""
-    import torch
-
-    from mars_lmm.data.errors import DataError
-    from mars_lmm.data.prepared import PreparedSet
-    from mars_lmm.models.checkpoint import load_order_model, order_tokenizer
+    from mars_lmm.simulation.loading import load_trained
+    from mars_lmm.simulation.output.counts import table, troubles
+    from mars_lmm.simulation.running.predict import check_trainer
     from mars_lmm.simulation.simulate import simulate as make_rollouts
 
+    _quiet_lightning()
+    # Built before the model is loaded, so that a bad setting is an error now.
+    trainer = build(OmegaConf.to_container(composed, resolve=True)["trainer"])
+    check_trainer(trainer)
     run = Path(config.run)
-    summary = run / TRAINING_SUMMARY
-    if config.prepared is None and not summary.exists():
-        raise DataError(summary, "no such file: give run=FOLDER of a finished train.py run, or prepared=SET")
-    prepared = PreparedSet.load(config.prepared or json.loads(summary.read_text())["prepared"])
-    named = run / "checkpoints" / f"{config.checkpoint}.ckpt"
-    checkpoint = named if named.exists() else Path(config.checkpoint)
-    if not checkpoint.exists():
-        raise DataError(checkpoint, f"no such checkpoint: give checkpoint=best, last or a path; {named} is none")
-    model, described = load_order_model(checkpoint, prepared.tokenizer_checksum)
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    about = {"checkpoint": str(checkpoint), "command": _command()}
-    tokenizer = order_tokenizer(described)
-    manifest = make_rollouts(config, model.to(device), tokenizer, prepared, run / "simulation", about)
-    rejected = sum(manifest["rejected"].values())
+    trained = load_trained(run, config.checkpoint, config.prepared, device="cpu")
+    about = {"checkpoint": str(trained.checkpoint), "command": _command()}
+    manifest = make_rollouts(config, trained, run / "simulation", about, config.precision, trainer)
+    if manifest is None:  # another process tells
+        return
     print(
         f"\nsimulated {len(manifest['starts'])} starts x {manifest['rollouts']} rollouts x {config.minutes:g} minutes: "
-        f"{manifest['orders']:,} orders, {manifest['orders_per_second']:,.0f} orders/s, "
-        f"{rejected / max(manifest['orders'] + rejected, 1):.2%} rejected {manifest['rejected'] or ''}\n"
-        f"wrote {run / 'simulation'}\nnext: python evaluate.py run={run}"
+        f"{manifest['orders']:,} orders, {manifest['orders_per_second']:,.0f} orders/s\n\n{table(manifest)}\n"
     )
+    if "loss" in manifest:
+        print(f"{config.precision} weights change the loss by {manifest['loss']['change']:+.4f} nats per order")
+    for trouble in troubles(manifest):
+        print(f"warning: {trouble}")
+    print(f"wrote {run / 'simulation'}, with fan.png and depth.png\nnext: python evaluate.py run={run}")
 
 
 @entry("evaluate", EvaluateConfig)
@@ -117,10 +107,20 @@ def evaluate(config: EvaluateConfig, composed: DictConfig) -> None:
     training = json.loads(summary.read_text()) if summary.exists() else None
     if training:
         training["metrics_csv"] = str(run / CURVES)
-    score(run / "simulation", run / "evaluation", training, _command())
+    scored = score(run / "simulation", run / "evaluation", training, _command())
     report = run / "report.html"
     shutil.copyfile(run / "evaluation" / "report.html", report)
+    left_out = scored["simulation"]["left_out"]
+    if left_out:
+        print(f"\nwarning: {left_out} starts are left out, as they have no real continuation, or no date")
     print(f"\nwrote {run / 'evaluation'}\nreport: {report}\nnext: open it in a browser")
+
+
+def _quiet_lightning() -> None:
+    """Leave out Lightning's notes on hardware, workers and short epochs, and torch's on Lightning."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in ("smaller than the logging interval", "does not have many workers", "LeafSpec"):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
 
 
 def _command() -> str:

@@ -102,7 +102,8 @@ def build(config: dict[str, Any]) -> Any:
     try:
         return instantiate(config, _convert_="all")
     except Exception as error:
-        raise ConfigCompositionException(f"{config.get('_target_')}: {error}") from error
+        # Hydra wraps what was raised, and shows it as Python does.
+        raise ConfigCompositionException(f"{config.get('_target_')}: {error.__cause__ or error}") from error
 
 
 def _check_targets(config: Any) -> None:

@@ -9,8 +9,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from mars_lmm.data.config import DataConfig
+from mars_lmm.data.market import load_rules
 from mars_lmm.models.order_model import OrderModelConfig
-from mars_lmm.simulation.simulate import RolloutConfig
+from mars_lmm.models.precision import PRECISIONS
+from mars_lmm.simulation.config import SESSION_RULES, VENUE_RULES, RolloutConfig
 from mars_lmm.training.optimizers import OptimConfig
 from mars_lmm.training.parallelize import ExecutionConfig
 from mars_lmm.training.schedules import ScheduleConfig
@@ -61,8 +63,18 @@ class SimulateConfig(RolloutConfig):
     """Which of its checkpoints: best or last; or a file, also of an imported model, or an exported folder."""
     prepared: str | None = None
     """The prepared set to start from; by default the one that the run was trained on."""
-    device: str = "auto"
-    """Where the model runs: auto, cpu or cuda. The books are on the CPU."""
+    precision: str = "float32"
+    """Of the weights: float32, bfloat16, or int8 or float8 for the blocks' matrices. What it does to the loss is
+    measured and told."""
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Arguments of lightning.Trainer: which devices make the rollouts."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision={self.precision!r}: choose {', '.join(PRECISIONS)}")
+        if self.rules not in (SESSION_RULES, VENUE_RULES):
+            load_rules(self.rules)
 
 
 @dataclass

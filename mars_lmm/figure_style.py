@@ -1,6 +1,7 @@
 """How figures look, in reports and on their own: matplotlib settings, and the colours of what is not data."""
 
 INK, MUTED, GRID = "#1f2933", "#66717f", "#e4e8ed"
+REPLAY_COLOUR, SIMULATION_COLOUR = "#323a45", "#2f6fde"
 STYLE = {
     "text.color": INK,
     "axes.edgecolor": MUTED,

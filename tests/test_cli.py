@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import random
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 import torch
 from scripts import ROOT, run_script
 
+from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.models import export
+from mars_lmm.simulation import Simulator
 
 TINY = [
     "experiment=demo",
@@ -49,6 +52,9 @@ def test_train_simulate_evaluate(folder):
 
     done = run_script(folder, "simulate.py", "run=outputs/demo", "starts=2", "rollouts=2", "minutes=2")
     assert done.returncode == 0, done.stderr
+    assert "rollouts" in done.stdout
+    assert "horizon" in done.stdout
+    assert {"fan.png", "depth.png"} < {path.name for path in (run / "simulation").iterdir()}
     manifest = json.loads((run / "simulation" / "simulation.json").read_text())
     table = pq.read_table(run / "simulation" / "rollouts.parquet")
     assert manifest["orders"] == table.num_rows
@@ -85,6 +91,14 @@ def test_the_same_command_goes_on_with_the_run(folder):
         ("train.py", ["model.width=wide"], "model.width"),
         ("simulate.py", ["run=outputs/none"], "outputs/none/training.json"),
         ("simulate.py", [], "run=..."),
+        # before the run is looked for
+        ("simulate.py", ["run=outputs/none", "sampling.top_p=2"], "top_p is 2"),
+        ("simulate.py", ["run=outputs/none", "rules=no_venue"], "no such rule file"),
+        ("simulate.py", ["run=outputs/none", "precision=int4"], "choose float32, bfloat16"),
+        ("simulate.py", ["run=outputs/none", "+agents.x.agent=nobody"], "agents.x.agent"),
+        ("simulate.py", ["run=outputs/none", "+trainer.precision=bf16-true"], "precision=..."),
+        ("simulate.py", ["run=outputs/none", "+trainer.limit_predict_batches=1"], "made whole"),
+        ("simulate.py", ["run=outputs/none", "+trainer.gpu=1"], "lightning.Trainer"),
         ("evaluate.py", ["run=outputs/none"], "outputs/none"),
     ],
 )
@@ -96,6 +110,44 @@ def test_bad_input_ends_with_a_message(folder, script, arguments, message):
     assert "Traceback" not in done.stderr
     assert sorted(folder.rglob("*.partial")) == before
     assert not (folder / "outputs" / "none").exists()
+
+
+WARM_UP = "warm_up={minutes: 0.5, price: 5000, agents: {noise: {agent: noise, rate: 4.0}}}"
+
+
+def test_starts_that_are_in_no_prepared_set(folder, tmp_path):
+    run = folder / "outputs" / "demo"
+    prepared = PreparedSet.load(json.loads((run / "training.json").read_text())["prepared"])
+    session = prepared.flow(1).session
+    minute = session.open_time // (60 * 10**9) + 5
+    simulator = Simulator.load(run, device="cpu").reset(
+        f"{session.symbol} {session.date} {minute // 60:02}:{minute % 60:02}"
+    )
+    simulator.step(10).save(tmp_path / "later.start")
+    book = simulator.book()
+    settings = [f"saved=[{tmp_path / 'later.start'}]", WARM_UP, "rollouts=2", "minutes=1"]
+
+    done = run_script(folder, "simulate.py", "run=outputs/demo", "starts=0", *settings)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((run / "simulation" / "simulation.json").read_text())
+    saved, warm = manifest["starts"]
+    assert (saved["symbol"], saved["date"], saved["time_ns"]) == (session.symbol, session.date, simulator.time)
+    assert (saved["bid"], saved["ask"]) == (book.bid, book.ask)
+    assert (warm["symbol"], warm["date"], warm["time_ns"]) == ("WARMUP", "undated", (9 * 3600 + 30 * 60 + 30) * 10**9)
+    rows = pq.read_table(run / "simulation" / "rollouts.parquet")
+    assert set(rows["start"].to_pylist()) == {0, 1}
+    assert pq.read_table(run / "simulation" / "replay.parquet").num_rows == 0
+    done = run_script(folder, "evaluate.py", "run=outputs/demo")
+    assert done.returncode != 0
+    assert "none of the 2 starts has a real continuation" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    done = run_script(folder, "simulate.py", "run=outputs/demo", "starts=1", *settings)
+    assert done.returncode == 0, done.stderr
+    done = run_script(folder, "evaluate.py", "run=outputs/demo")
+    assert done.returncode == 0, done.stderr
+    assert "2 starts are left out" in done.stdout
+    assert set(pq.read_table(run / "evaluation" / "bars.parquet")["symbol"].to_pylist()) == {session.symbol}
 
 
 def test_a_checkpoint_of_another_tokenizer_is_refused(folder):
@@ -177,6 +229,71 @@ def test_a_killed_run_goes_on_to_the_bit(folder):
     assert curves(runs["killed"]) == curves(runs["whole"])
     saved = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in runs.values()]
     assert all(torch.equal(weight, saved[1][name]) for name, weight in saved[0].items())
+
+
+SIMULATION = ["starts=2", "rollouts=4", "minutes=3", "books_at_once=1", "trainer.accelerator=cpu"]
+
+
+def simulated(folder, output, *settings, wait=True):
+    """Start a simulation in a process of its own."""
+    training = json.loads((folder / "outputs" / "demo" / "training.json").read_text())
+    checkpoint = folder / "outputs" / "demo" / "checkpoints" / "best.ckpt"
+    places = [f"run={output}", f"checkpoint={checkpoint}", f"prepared={training['prepared']}"]
+    command = [sys.executable, str(ROOT / "simulate.py"), *places, *SIMULATION, *settings]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if wait:
+        told, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+    return process
+
+
+def simulation(run):
+    """All files of a simulation, but for speed and the command."""
+    found = {path.name: path.read_bytes() for path in (run / "simulation").iterdir() if path.name != "simulation.json"}
+    manifest = json.loads((run / "simulation" / "simulation.json").read_text())
+    return found | {"manifest": manifest | dict.fromkeys(("seconds", "orders_per_second", "command"))}
+
+
+@pytest.mark.slow
+def test_a_killed_simulation_goes_on_to_the_bit(folder):
+    """SIGKILL once some batches are there, in the middle of another."""
+    simulated(folder, "rolled_whole")
+    run, waits, kept = folder / "rolled_killed", random.Random(1), []
+    for kills in range(3):
+        process = simulated(folder, "rolled_killed", wait=False)
+        while process.poll() is None and len(list(run.glob("simulation.batches/batch_*[0-9]"))) <= 2 * kills:
+            time.sleep(0.01)
+        time.sleep(waits.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        assert not (run / "simulation").exists()
+        kept.append(len(list(run.glob("simulation.batches/batch_*[0-9]"))))
+    assert 0 < kept[0] < kept[1] < kept[2] <= 8
+    simulated(folder, "rolled_killed")
+    assert simulation(run) == simulation(folder / "rolled_whole")
+    assert not (run / "simulation.batches").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_simulation_of_one(folder):
+    simulated(folder, "rolled_one")
+    process = simulated(folder, "rolled_two", "trainer.devices=2", "trainer.strategy=ddp")
+    assert process.returncode == 0
+    assert simulation(folder / "rolled_two") == simulation(folder / "rolled_one")
+
+
+@pytest.mark.slow
+def test_a_process_without_a_batch_lets_the_others_work(folder):
+    process = simulated(
+        folder, "rolled_idle", "books_at_once=8", "trainer.devices=2", "trainer.strategy=ddp", wait=False
+    )
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert "1 batches are to make and there are 2 processes" in told
+    assert sum(simulation(folder / "rolled_idle")["manifest"]["ended"].values()) == 8
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from mars_lmm.evaluation.bars import MINUTE
 from mars_lmm.evaluation.facts import Panel, returns
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION, SimulationRun
 from mars_lmm.market.types import BUY, CANCEL, CANCEL_AT
+from mars_lmm.simulation.output.fan import BAND_QUANTILES, start_label
 
-BAND_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SOURCES = (REPLAY, SIMULATION)
 _MOST_SPREAD_BINS = 20
 _SIZE_EDGES = np.unique(np.round(10 ** np.arange(0, 5.01, 0.25)))  # 1 to 100,000, four bins a decade
@@ -142,7 +142,7 @@ def fan(run: SimulationRun, bars: pa.Table, most_starts: int = 6, most_paths: in
     return {
         "starts": [
             {
-                "label": _label(run.manifest["starts"][start]),
+                "label": start_label(run.manifest["starts"][start]),
                 "replay": replay[start],
                 "quantiles": quantiles[:, start],
                 "paths": rollouts[start, :most_paths],
@@ -171,8 +171,3 @@ def _expected_coverage(num_rollouts: int, tail: float) -> float:
     ((n - 1) * tail + 1) / (n + 1).
     """
     return 1 - 2 * ((num_rollouts - 1) * tail + 1) / (num_rollouts + 1)
-
-
-def _label(start: dict) -> str:
-    time = np.datetime64(start["date"], "ns") + np.timedelta64(start["time_ns"], "ns")
-    return f"{start['symbol']}  {str(time)[:10]}  {str(time)[11:19]}"

@@ -40,7 +40,7 @@ def minute_bars(run: SimulationRun) -> pa.Table:
 
 def _source_bars(run: SimulationRun, source: str) -> pa.Table:
     manifest, orders = run.manifest, run.orders[source]
-    starts, tick_size = manifest["starts"], manifest["tick_size"]
+    starts = manifest["starts"]
     num_rollouts = run.num_rollouts(source)
     shape = (len(starts) * num_rollouts, manifest["horizon_ns"] // MINUTE + 1)  # paths, bars
 
@@ -74,6 +74,7 @@ def _source_bars(run: SimulationRun, source: str) -> pa.Table:
     rollout = start * manifest["rollouts"] + np.tile(np.arange(num_rollouts), len(starts))
     midnight = np.array([np.datetime64(s["date"], "ns").astype(np.int64) for s in starts])
     minutes = np.arange(shape[1])
+    tick_size = np.repeat([s["tick_size"] for s in starts], num_rollouts * shape[1])
     time = (midnight + start_time)[start][:, None] + minutes * MINUTE
     symbol = pa.array([s["symbol"] for s in starts]).take(pa.array(np.repeat(start, shape[1])))
     return pa.table(

@@ -19,6 +19,7 @@ from mars_lmm.evaluation.bars import MINUTE, minute_bars
 from mars_lmm.evaluation.facts import panels, stylized_facts
 from mars_lmm.evaluation.plain import dumps
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION, SimulationRun
+from mars_lmm.simulation.engine.columns import PLANNED_ENDS
 
 
 def evaluate(simulation_dir: Path, output_dir: Path, training: dict | None, command: str | None = None) -> dict:
@@ -110,11 +111,14 @@ def _simulation(run: SimulationRun) -> dict:
     """What was simulated."""
     manifest = run.manifest
     orders = len(run.orders[SIMULATION]["time"])
+    # Counted over all starts, also those that are left out.
     rejected = sum(manifest["rejected"].values())
+    sent = manifest["orders"] + rejected
     return {
         "symbols": sorted({start["symbol"] for start in manifest["starts"]}),
         "dates": sorted({start["date"] for start in manifest["starts"]}),
         "starts": len(manifest["starts"]),
+        "left_out": run.left_out,
         "rollouts": manifest["rollouts"],
         "minutes": manifest["horizon_ns"] / MINUTE,
         "tick_size": manifest["tick_size"],
@@ -124,8 +128,8 @@ def _simulation(run: SimulationRun) -> dict:
         "replay_orders": len(run.orders[REPLAY]["time"]),
         "orders_per_second": manifest["orders_per_second"],
         "seconds": manifest["seconds"],
-        "rejected": rejected / (orders + rejected),
-        "rejected_by_reason": {reason: count / (orders + rejected) for reason, count in manifest["rejected"].items()},
+        "rejected": rejected / sent,
+        "rejected_by_reason": {reason: count / sent for reason, count in manifest["rejected"].items()},
         "ended": manifest["ended"],
     }
 
@@ -133,6 +137,11 @@ def _simulation(run: SimulationRun) -> dict:
 def _notes(run: SimulationRun, facts: dict) -> list[str]:
     """What a reader has to know before believing the numbers."""
     notes = []
+    if run.left_out:
+        every = len(run.manifest["starts"]) + run.left_out
+        notes.append(
+            f"{run.left_out} of {every} starts are left out: nobody knows what really came after them, or on which day."
+        )
     starts = facts["sources"][REPLAY]["starts_per_symbol"]
     if starts < verdicts.FEWEST_STARTS:
         notes.append(
@@ -143,7 +152,8 @@ def _notes(run: SimulationRun, facts: dict) -> list[str]:
         f"The replay is one path per start, the simulation {run.manifest['rollouts']}, so the replay's "
         "intervals are wider. A fact that the replay cannot show on so few paths may still be a fact."
     )
-    cut_off = {reason: count for reason, count in run.manifest["ended"].items() if reason != "horizon" and count}
+    ended = run.manifest["ended"].items()
+    cut_off = {reason: count for reason, count in ended if reason not in PLANNED_ENDS and count}
     if cut_off:
         reasons = ", ".join(f"{count} by {reason}" for reason, count in cut_off.items())
         notes.append(

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, StrMethodFormatter
 
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION
-from mars_lmm.figure_style import GRID, INK, MUTED, STYLE
+from mars_lmm.figure_style import GRID, INK, MUTED, REPLAY_COLOUR, SIMULATION_COLOUR, STYLE
+from mars_lmm.simulation.output.fan import FAN_ENTRIES, draw_fan, legend
 
-COLOUR = {REPLAY: "#323a45", SIMULATION: "#2f6fde"}
+COLOUR = {REPLAY: REPLAY_COLOUR, SIMULATION: SIMULATION_COLOUR}
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -89,13 +90,7 @@ def fan_figure(fan: dict) -> Figure:
     for index, (axes, start) in enumerate(zip(all_axes, starts, strict=False)):
         quantiles, replay = _floats(start["quantiles"]), _floats(start["replay"])
         minutes = np.arange(len(replay))
-        colour = COLOUR[SIMULATION]
-        for low, high, alpha in ((0, 4, 0.14), (1, 3, 0.22)):
-            axes.fill_between(minutes, quantiles[low], quantiles[high], color=colour, alpha=alpha, linewidth=0)
-        for path in start["paths"]:
-            axes.plot(minutes, _floats(path), color=colour, linewidth=0.6, alpha=0.55)
-        axes.plot(minutes, quantiles[2], color=colour, linewidth=1.8)
-        axes.plot(minutes, replay, color=COLOUR[REPLAY], linewidth=1.8)
+        draw_fan(axes, minutes, quantiles, [_floats(path) for path in start["paths"]], replay)
         axes.set_title(start["label"], fontweight="normal", color=MUTED)
         axes.set(xlim=(0, minutes[-1]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -106,16 +101,7 @@ def fan_figure(fan: dict) -> Figure:
             axes.set_xlabel("minutes from the start")
     for axes in all_axes[len(starts) :]:
         axes.set_axis_off()
-    _legend(
-        figure,
-        [
-            (COLOUR[REPLAY], 1.8, 1, "replay"),
-            (COLOUR[SIMULATION], 1.8, 1, "median of rollouts"),
-            (COLOUR[SIMULATION], 7, 0.36, "25-75 %"),
-            (COLOUR[SIMULATION], 7, 0.14, "5-95 %"),
-            (COLOUR[SIMULATION], 0.8, 0.6, "some rollouts"),
-        ],
-    )
+    legend(figure, FAN_ENTRIES)
     return figure
 
 
@@ -203,7 +189,7 @@ def activity_figure(activity: dict) -> Figure:
     _overlap(kind, activity["type"])
     for axes, along in ((spread, "y"), (size, "y"), (wait, "y"), (kind, "x")):
         getattr(axes, f"{along}axis").set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
-    _legend(figure, [(COLOUR[source], 2.5, 1, source.lower()) for source in COLOUR])
+    legend(figure, [(COLOUR[source], 2.5, 1, source.lower()) for source in COLOUR])
     return figure
 
 
@@ -351,16 +337,6 @@ def _key(axes: Axes) -> None:
         va="top",
         color=MUTED,
     )
-
-
-def _legend(figure: Figure, entries: list[tuple[str, float, float, str]]) -> None:
-    """A legend in one line above the panels: colour, line width, opacity and label of each entry."""
-    handles = [
-        matplotlib.lines.Line2D([], [], color=colour, linewidth=width, alpha=alpha, solid_capstyle="butt")
-        for colour, width, alpha, _ in entries
-    ]
-    labels = [entry[3] for entry in entries]
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(entries), frameon=False, borderpad=0)
 
 
 def _overlap(axes: Axes, compared: dict) -> None:

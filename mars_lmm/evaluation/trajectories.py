@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mars_lmm.data.errors import DataError
+from mars_lmm.data.flow import UNDATED
 
 REPLAY, SIMULATION = "Replay", "Simulation"
 
@@ -20,24 +21,31 @@ COLUMNS = (
     *("bid", "ask"),
 )
 _MANIFEST_KEYS = (
-    *("tick_size", "horizon_ns", "rollouts", "starts", "seed", "checkpoint"),
-    *("orders_per_second", "seconds", "rejected", "ended"),
+    *("horizon_ns", "rollouts", "starts", "seed", "checkpoint"),
+    *("orders", "orders_per_second", "seconds", "rejected", "ended"),
 )
-_START_KEYS = ("start", "symbol", "date", "time_ns", "bid", "ask", "last_price")
+_START_KEYS = ("start", "symbol", "date", "time_ns", "recorded", "tick_size", "bid", "ask", "last_price")
+
+_NO_ORDERS = "holds no orders; check the horizon and the rejections in simulation.json"
 
 
 @dataclass(frozen=True)
 class SimulationRun:
     """A simulation and the replay of the same starts.
 
+    Starts that nobody knows the real continuation of, such as those of agents' warm-ups, are left out, and so are those
+    of sessions without a date.
+
     Attributes:
-        manifest: `simulation.json`.
+        manifest: `simulation.json`, with the other starts alone, numbered anew; `tick_size` is the first one's.
         orders: For each source, the columns of its accepted orders, each an array [N], sorted by start,
             rollout and time.
+        left_out: How many starts are left out.
     """
 
     manifest: dict
     orders: dict[str, dict[str, np.ndarray]]
+    left_out: int = 0
 
     def num_rollouts(self, source: str) -> int:
         """Paths per start: the replay has one."""
@@ -53,14 +61,19 @@ class SimulationRun:
         """Read a simulation's output folder.
 
         Raises:
-            DataError: A file is missing, unreadable, empty, or does not fit the others.
+            DataError: A file is missing, unreadable, empty, or does not fit the others; or no start has a real
+                continuation and a date.
         """
-        manifest = _read_manifest(folder / "simulation.json")
+        path = folder / "simulation.json"
+        manifest = _read_manifest(path)
+        kept = _comparable(path, manifest["starts"])
         orders = {
-            REPLAY: _read_orders(folder / "replay.parquet", manifest, 1),
-            SIMULATION: _read_orders(folder / "rollouts.parquet", manifest, manifest["rollouts"]),
+            REPLAY: _read_orders(folder / "replay.parquet", manifest, kept, 1),
+            SIMULATION: _read_orders(folder / "rollouts.parquet", manifest, kept, manifest["rollouts"]),
         }
-        return cls(manifest, orders)
+        starts = [manifest["starts"][number] | {"start": place} for place, number in enumerate(kept)]
+        left_out = len(manifest["starts"]) - len(starts)
+        return cls(manifest | {"starts": starts, "tick_size": starts[0]["tick_size"]}, orders, left_out)
 
 
 def _read_manifest(path: Path) -> dict:
@@ -79,7 +92,27 @@ def _read_manifest(path: Path) -> dict:
     return manifest
 
 
-def _read_orders(path: Path, manifest: dict, num_rollouts: int) -> dict[str, np.ndarray]:
+def _comparable(path: Path, starts: list[dict]) -> list[int]:
+    """Numbers of the starts whose rollouts can be held against what really happened."""
+    recorded = [start["start"] for start in starts if start["recorded"]]
+    if not recorded:
+        raise DataError(
+            path,
+            f"none of the {len(starts)} starts has a real continuation that its rollouts could be held against; "
+            "simulate starts of recorded sessions, by starts=N or at=[...], beside saved ones and warm-ups",
+        )
+    dated = [number for number in recorded if starts[number]["date"] != UNDATED]
+    if not dated:
+        raise DataError(
+            path,
+            f"the sessions of all {len(recorded)} recorded starts are without a date, and minute bars need one; give "
+            "the data's source a date, prepare the set again, and simulate again",
+        )
+    return dated
+
+
+def _read_orders(path: Path, manifest: dict, kept: list[int], num_rollouts: int) -> dict[str, np.ndarray]:
+    """The columns of the kept starts' orders, by the starts' new numbers."""
     if not path.is_file():
         raise DataError(path, "not found; give the output folder of a finished simulation")
     try:
@@ -91,7 +124,7 @@ def _read_orders(path: Path, manifest: dict, num_rollouts: int) -> dict[str, np.
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(path, f"not a readable parquet file ({error}); run the simulation again") from error
     if not len(table):
-        raise DataError(path, "holds no orders; check the horizon and the rejections in simulation.json")
+        raise DataError(path, _NO_ORDERS)
     columns = {name: table[name].to_numpy() for name in COLUMNS}
     for name, number in (("start", len(manifest["starts"])), ("rollout", num_rollouts)):
         low, high = columns[name].min(), columns[name].max()
@@ -106,4 +139,8 @@ def _read_orders(path: Path, manifest: dict, num_rollouts: int) -> dict[str, np.
         raise DataError(
             path, "not sorted by start, rollout and time; run the simulation again", row=int(unsorted[0]) + 2
         )
-    return columns
+    inside = np.isin(columns["start"], kept)
+    if not inside.any():
+        raise DataError(path, _NO_ORDERS)
+    columns = {name: column[inside] for name, column in columns.items()}
+    return columns | {"start": np.searchsorted(kept, columns["start"]).astype(np.int32)}

@@ -1,4 +1,4 @@
-"""Simulate rollouts from held-out starts and write trajectories."""
+"""Simulate rollouts and write trajectories: from a configuration to a folder that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,256 +6,150 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import numpy as np
 import pyarrow.parquet as pq
-import torch
-from tqdm import tqdm
 
-from mars_lmm.data.errors import DataError
-from mars_lmm.data.prepared import PreparedSet
-from mars_lmm.market import types as t
-from mars_lmm.models.order_model import OrderModel
-from mars_lmm.simulation.coding import Coding, coding_of
-from mars_lmm.simulation.engine import RolloutEngine
-from mars_lmm.simulation.markets import Markets
-from mars_lmm.simulation.reading import READERS
-from mars_lmm.simulation.starts import Start, held_out_starts
-from mars_lmm.simulation.trajectories import TrajectoryFile, TrajectoryRecorder, replay_table
-from mars_lmm.tokenizers import observation as o
-from mars_lmm.tokenizers.mars import MarsTokenizer
-from mars_lmm.tokenizers.orders import OrderTokenizer
+from mars_lmm.simulation.agents.registry import seat_plans
+from mars_lmm.simulation.config import RolloutConfig
+from mars_lmm.simulation.engine import columns as c
+from mars_lmm.simulation.loading import Trained
+from mars_lmm.simulation.output.counts import summarize
+from mars_lmm.simulation.output.figures import draw_figures
+from mars_lmm.simulation.output.recording import ACCOUNTS, DEPTH, ENDS, FILLS, ROLLOUTS
+from mars_lmm.simulation.output.trajectories import join, replay_table
+from mars_lmm.simulation.running.lowering import FLOAT32, LOSS, Lowering
+from mars_lmm.simulation.running.plan import Plan, Work
+from mars_lmm.simulation.running.predict import COUNTS, RolloutModule, Scenario, check_trainer, default_trainer
+from mars_lmm.simulation.starts.listing import list_starts
+from mars_lmm.simulation.starts.start import Start
 
 NANOS_PER_MINUTE = 60 * 10**9
-# A rollout ends, and says so, after this many times the orders of the busiest real continuation.
+# A rollout ends, and says so, after this many times the orders of the busiest real continuation; with agents, each of
+# them may make as many.
 MAX_ORDERS_RATIO = 5
-AUTO = "auto"
-QUEUE_RULES = {"newest": t.NEWEST_FIRST, "oldest": t.OLDEST_FIRST}
-
-
-@dataclass
-class RolloutConfig:
-    """Which rollouts to make."""
-
-    starts: int = 6
-    """Starts, spread evenly over the held-out sessions or hours."""
-    rollouts: int = 8
-    """Rollouts from each start."""
-    minutes: float = 20.0
-    """Simulated time of a rollout."""
-    temperature: float = 1.0
-    """Divides the logits before sampling; 1 samples what the model learned."""
-    cancels: str = AUTO
-    """Which order of a price's queue the model's cancels take first: newest or oldest; auto: newest, and oldest for
-    imported MarS models."""
-    attention: str = AUTO
-    """How the model reads on: ring keeps the keys and values of each layer's window, window reads the last `window`
-    orders anew for every order. auto: ring, which is exact for models trained here, and window for imported MarS
-    models, which were trained so."""
-    seed: int = 0
-    """With a rollout's number it decides all its random numbers."""
-    books_at_once: int = 64
-    """Rollouts in lockstep; more are made batch by batch."""
-
-    def __post_init__(self):
-        if min(self.starts, self.rollouts, self.books_at_once) < 1 or self.minutes <= 0 or self.temperature <= 0:
-            raise ValueError(
-                f"starts={self.starts}, rollouts={self.rollouts}, books_at_once={self.books_at_once}, "
-                f"minutes={self.minutes}, temperature={self.temperature}: all must be positive"
-            )
-        for name, choices in (("cancels", QUEUE_RULES), ("attention", READERS)):
-            if getattr(self, name) not in (AUTO, *choices):
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose {', '.join((AUTO, *choices))}")
+MOST_DRAWN = 6  # starts in the figures, evenly spread over all
+REPLAY, MANIFEST = "replay.parquet", "simulation.json"
+BATCHES = ".batches"
+"""What the name of the folder of finished batches ends with; it lies beside the output."""
 
 
 def simulate(
     config: RolloutConfig,
-    model: OrderModel,
-    tokenizer: OrderTokenizer | MarsTokenizer,
-    prepared: PreparedSet,
+    trained: Trained,
     output: Path,
-    about: dict,
-) -> dict:
+    about: dict[str, Any],
+    precision: str = FLOAT32,
+    trainer: L.Trainer | None = None,
+) -> dict[str, Any] | None:
     """Make rollouts and write them, with the real continuations, to a folder.
 
-    The folder appears whole or not at all. Its files are `rollouts.parquet`, `replay.parquet` and
-    `simulation.json`, which is returned.
+    The batches of an interrupted simulation wait beside that folder. One with the same settings, model and starts
+    makes those that are missing; any other begins anew.
 
     Args:
         config: Which rollouts.
-        model: The trained model, in eval mode.
-        tokenizer: Its checkpoint's.
-        prepared: The set that it was trained on; for an imported model, any.
+        trained: The model, and the set that its starts are in.
         output: The folder to write; replaced if it exists.
         about: Entries to add to `simulation.json`: where the model came from.
+        precision: Of the weights, one of `mars_lmm.models.precision.PRECISIONS`.
+        trainer: Which devices make the rollouts; None: one, a GPU if there is one.
+
+    Returns:
+        What `simulation.json` holds; None in all processes but the first.
 
     Raises:
-        DataError: The set holds no start with the time, or the orders before it, that are needed.
-        ValueError: The model was imported without converters.
+        DataError: The set holds no start with the time, or the orders before it, that are needed; or there is no such
+            rule file.
+        ValueError: A start cannot be made, or the settings of agents, of rules or of the Trainer do not fit.
     """
-    coding = coding_of(tokenizer)
-    config = _settled(config, coding)
+    trainer = trainer or default_trainer()
+    check_trainer(trainer)
+    coding = trained.coding
+    config = config.settled(coding)
     horizon = int(config.minutes * NANOS_PER_MINUTE)
-    window = model.config.window
-    starts = held_out_starts(prepared, coding, config.starts, horizon, history=2 * window)
-    shortest = min(len(start.token) for start in starts)
-    if coding.needs_window and shortest < window:
-        raise DataError(prepared.path, f"a start has {shortest} orders before it, and the model reads {window}")
+    starts = list_starts(config, trained.prepared, coding, trained.model.config.window)
 
-    building = output.with_name(output.name + ".partial")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
-        pq.write_table(replay_table([start.continuation for start in starts]), building / "replay.parquet")
-        summary = _simulate_starts(config, model, coding, starts, horizon, building / "rollouts.parquet")
-        manifest = about | _describe(config, starts, horizon) | summary
-        (building / "simulation.json").write_text(json.dumps(manifest, indent=1))
-        shutil.rmtree(output, ignore_errors=True)
-        os.replace(building, output)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-    return manifest
+    plan = Plan(len(starts), config.rollouts, config.books_at_once)
+    drawn = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MOST_DRAWN)).round().astype(int)).tolist()
+    end_times = np.array([start.end_time(horizon) for start in starts])
+    seats = seat_plans(config.agents)
+    scenario = Scenario(config, coding, starts, end_times, _order_limit(starts, len(seats)), drawn, seats)
+    work = Work(output.with_name(output.name + BATCHES), plan.num_batches)
+    lowering = Lowering(precision, trained.prepared, coding, starts)
+    module = RolloutModule(trained.model, scenario, plan, work, lowering)
+    trainer.predict(module, return_predictions=False)
+    if not trainer.is_global_zero:
+        return None
+    # Not a barrier of the processes' own: some may be at work for hours when others are done.
+    while work.missing():
+        time.sleep(1)
+    manifest = about | _describe(scenario, horizon, precision)
+    return _assemble(manifest, scenario, work, output)
 
 
-def _settled(config: RolloutConfig, coding: Coding) -> RolloutConfig:
-    """The configuration with what is left to the model decided."""
-    rule = next(name for name, rule in QUEUE_RULES.items() if rule == coding.queue_rule)
-    return replace(
-        config,
-        cancels=rule if config.cancels == AUTO else config.cancels,
-        attention=coding.attention if config.attention == AUTO else config.attention,
-    )
+def _order_limit(starts: Sequence[Start], num_agents: int) -> int:
+    """Orders after which a rollout ends; as many as there may be where a start has no real continuation."""
+    if any(start.continuation is None for start in starts):
+        return c.NEVER
+    busiest = max(len(start.continuation) for start in starts)
+    return (1 + num_agents) * MAX_ORDERS_RATIO * busiest + 1000
 
 
-def _describe(config: RolloutConfig, starts: list[Start], horizon: int) -> dict:
-    session = starts[0].flow.session
+def _describe(scenario: Scenario, horizon: int, precision: str) -> dict[str, Any]:
+    config, session = scenario.config, scenario.starts[0].session
     return {
         "symbol": session.symbol,
         "date": session.date,
         "tick_size": session.tick_size,
         "seed": config.seed,
-        "temperature": config.temperature,
+        "sampling": vars(config.sampling),
+        "rules": config.rules,
         "cancels": config.cancels,
         "attention": config.attention,
+        "precision": precision,
         "horizon_ns": horizon,
         "rollouts": config.rollouts,
+        "agents": [seat.name for seat in scenario.seats],
+        "drawn": list(scenario.watched),
         "starts": [
             {
                 "start": index,
-                "symbol": start.flow.session.symbol,
-                "date": start.flow.session.date,
-                "time_ns": start.time,
-                **{name: int(start.touch[o.TAPE_COLUMNS.index(name)]) for name in ("bid", "ask", "last_price")},
+                **start.describe(),
+                "tick_size": start.session.tick_size,
+                "end_ns": int(end),
             }
-            for index, start in enumerate(starts)
+            for index, (start, end) in enumerate(zip(scenario.starts, scenario.end_times, strict=True))
         ],
     }
 
 
-def _simulate_starts(
-    config: RolloutConfig,
-    model: OrderModel,
-    coding: Coding,
-    starts: list[Start],
-    horizon: int,
-    path: Path,
-) -> dict:
-    max_steps = MAX_ORDERS_RATIO * max(len(start.continuation) for start in starts) + 1000
-    start_of = np.repeat(np.arange(len(starts)), config.rollouts)
-    number = np.tile(np.arange(config.rollouts), len(starts))
-    rejected = dict.fromkeys(t.OUTCOMES[1:], 0)
-    ended = {"horizon": 0, "orders": 0}
-    orders, began = 0, time.perf_counter()
-    total = len(start_of) * config.minutes
-    with TrajectoryFile(path) as file, tqdm(total=total, desc="simulate", unit="min", unit_scale=False) as bar:
-        for first in range(0, len(start_of), config.books_at_once):
-            batch = slice(first, first + config.books_at_once)
-            engine = make_engine(config, model, coding, starts, start_of[batch], number[batch], max_steps)
-            recorder = TrajectoryRecorder(start_of[batch], number[batch])
-            begin = np.array([starts[index].time for index in start_of[batch]])
-            simulated, made = 0.0, 0
-            markets = engine.markets
-            for accepted in engine.run(begin + horizon, max_steps):
-                recorder.record(accepted, markets.tape)
-                made += int(accepted.sum())
-                if engine.steps % 50 == 0:
-                    now = float((markets.clock[:, o.LAST_TIME] - begin).sum()) / NANOS_PER_MINUTE
-                    bar.update(now - simulated)
-                    simulated = now
-                    bar.set_postfix_str(f"{(orders + made) / (time.perf_counter() - began):,.0f} orders/s")
-            bar.update(len(begin) * config.minutes - simulated)
-            file.write(recorder.table())
-            orders += made
-            counts = markets.books[:, t.OUTCOME_COUNTS : t.NUM_HEADER_COLUMNS].sum(axis=0)
-            for reason, count in zip(t.OUTCOMES[1:], counts[1:].tolist(), strict=True):
-                rejected[reason] += count
-            cut_off = int(engine.active.sum())
-            ended["orders"] += cut_off
-            ended["horizon"] += len(begin) - cut_off
-    seconds = time.perf_counter() - began
-    return {
-        "orders": orders,
-        "orders_per_second": orders / seconds,
-        "rejected": {reason: count for reason, count in rejected.items() if count},
-        "ended": ended,
-        "seconds": seconds,
-    }
-
-
-@torch.inference_mode()
-def make_engine(
-    config: RolloutConfig,
-    model: OrderModel,
-    coding: Coding,
-    starts: list[Start],
-    start_of: np.ndarray,
-    number: np.ndarray,
-    max_steps: int,
-) -> RolloutEngine:
-    """Fork the starts into a batch of markets; each start's history is read by the model once.
-
-    Args:
-        config: Seed, temperature, cancel rule and attention.
-        model: The trained model.
-        coding: How it codes orders.
-        starts: All starts.
-        start_of: int[B], the start of each rollout, in ascending order.
-        number: int[B], its number among the start's rollouts.
-        max_steps: Orders that each book must have room for.
-    """
-    config = _settled(config, coding)
-    used, copies = np.unique(start_of, return_counts=True)
-    states = [starts[index].state for index in used]
-    num_orders = max(int(state.book[0, t.LIVE_ORDERS]) for state in states) + max_steps
-    num_ticks, num_phases = (max(int(state.book[0, size]) for state in states) for size in (t.NUM_TICKS, t.NUM_PHASES))
-    markets = Markets.concatenate(
-        [
-            Markets.fork(state, int(count), num_orders, num_ticks, num_phases, coding.num_features, coding.num_stream)
-            for state, count in zip(states, copies, strict=True)
-        ]
-    )
-    histories = _histories([starts[index] for index in used], next(model.parameters()).device)
-    fork = torch.from_numpy(np.repeat(np.arange(len(used)), copies)).to(histories[0].device)
-    reader = READERS[config.attention].begin(model, *histories).select(fork)
-    markets.token[:] = [starts[index].token[-1] for index in start_of]
-    markets.market[:] = [starts[index].market[-1] for index in start_of]
-    markets.stream[:] = [starts[index].stream for index in start_of]
-    # A rollout's identity does not depend on how many others are made: starts are 2**32 apart.
-    rollout = start_of.astype(np.int64) << 32 | number
-    return RolloutEngine(
-        model, coding, markets, reader, rollout, config.seed, config.temperature, QUEUE_RULES[config.cancels]
-    )
-
-
-def _histories(starts: list[Start], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens int64 [N, T] and market features int16 [N, T, F], padded on the right, and lengths int64 [N]."""
-    length = np.array([len(start.token) for start in starts])
-    token = np.zeros((len(starts), length.max()), dtype=np.int64)
-    market = np.zeros((len(starts), length.max(), starts[0].market.shape[1]), dtype=np.int16)
-    for i, start in enumerate(starts):
-        token[i, : length[i]] = start.token
-        market[i, : length[i]] = start.market
-    return tuple(torch.from_numpy(array).to(device) for array in (token, market, length))
+def _assemble(manifest: dict[str, Any], scenario: Scenario, work: Work, output: Path) -> dict[str, Any]:
+    """Make one folder of all batches, and move it to its place."""
+    parts = work.parts()
+    whole = work.folder / output.name
+    with work.whole_folder(whole) as folder:
+        pq.write_table(
+            replay_table([start.continuation for start in scenario.starts]), folder / REPLAY, compression="zstd"
+        )
+        for name in (ROLLOUTS, ENDS, DEPTH, *((FILLS, ACCOUNTS) if scenario.seats else ())):
+            join((part / name for part in parts), folder / name)
+        counted = [json.loads((part / COUNTS).read_text()) for part in parts]
+        accounts = pq.read_table(folder / ACCOUNTS) if scenario.seats else None
+        manifest = manifest | summarize(counted, pq.read_table(folder / ENDS), manifest["agents"], accounts)
+        if manifest["precision"] != FLOAT32:
+            manifest["loss"] = json.loads((work.folder / LOSS).read_text())
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        draw_figures(manifest, folder)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.exists():
+        before = work.folder / f"before.{output.name}"
+        shutil.rmtree(before, ignore_errors=True)  # of a process that was killed at this place
+        os.replace(output, before)
+    os.replace(whole, output)
+    work.forget()
+    return manifest

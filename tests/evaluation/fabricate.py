@@ -21,6 +21,8 @@ def write_simulation(folder, starts=6, rollouts=8, minutes=12, seed=0, orders_pe
             "symbol": "AAPL",
             "date": "2012-06-21",
             "time_ns": int(10 * HOUR + number * (minutes + 5) * MINUTE),
+            "recorded": True,
+            "tick_size": 0.01,
             "bid": 58_500 + 40 * number,
             "ask": 58_503 + 40 * number,
             "last_price": 58_501 + 40 * number,

@@ -31,8 +31,7 @@ def run(tmp_path):
     """One start at 10:00 with bid 100, ask 102, three minutes; the second rollout has no orders at all."""
     write_simulation(tmp_path, starts=1, rollouts=2, minutes=3)
     manifest = json.loads((tmp_path / "simulation.json").read_text())
-    manifest["starts"][0] |= {"bid": 100, "ask": 102, "last_price": 101}
-    manifest["tick_size"] = 0.5
+    manifest["starts"][0] |= {"bid": 100, "ask": 102, "last_price": 101, "tick_size": 0.5}
     (tmp_path / "simulation.json").write_text(json.dumps(manifest))
     rollout = [
         (0, 10, 1020, 102, 100, 104),  # at the very start: the first minute

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fabricate import write_simulation, write_training
@@ -131,6 +132,56 @@ def test_early_ends_are_admitted(tmp_path):
     (tmp_path / "simulation" / "simulation.json").write_text(json.dumps(manifest))
     returned = evaluate(tmp_path / "simulation", tmp_path / "evaluation", None)
     assert any("before the horizon (1 by orders)" in note for note in returned["notes"])
+
+
+def not_recorded(folder, manifest, numbers, **other):
+    """Leave these starts without a real continuation, or with other entries."""
+    for number in numbers:
+        manifest["starts"][number].update(other or {"recorded": False, "date": "undated", "tick_size": 0.5})
+    replay = pq.read_table(folder / "replay.parquet")
+    kept = [start["start"] for start in manifest["starts"] if start["recorded"]]
+    pq.write_table(replay.filter(pc.field("start").isin(kept)), folder / "replay.parquet")
+    (folder / "simulation.json").write_text(json.dumps(manifest))
+
+
+def test_starts_without_a_replay_are_left_out_and_said_to_be(tmp_path):
+    """What is left is what a simulation of the other starts alone would give."""
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    manifest = write_simulation(whole / "simulation", starts=4, rollouts=2, minutes=4)
+    write_simulation(part / "simulation", starts=4, rollouts=2, minutes=4)
+    manifest["tick_size"] = 0.5
+    not_recorded(part / "simulation", manifest, [0, 2])
+    evaluate(whole / "simulation", whole / "evaluation", None)
+    returned = evaluate(part / "simulation", part / "evaluation", None)
+    everything, bars = (pq.read_table(folder / "evaluation" / "bars.parquet") for folder in (whole, part))
+    expected = everything.filter(pc.field("start").isin([1, 3]))
+    for name in ("source", "time_ns", "price_last", "price_mid", "price_mid_last", "volume", "minute_index"):
+        assert bars[name].equals(expected[name]), name
+    assert sorted(set(bars["start"].to_pylist())) == [0, 1]
+    simulation = returned["simulation"]
+    assert (simulation["starts"], simulation["left_out"], simulation["tick_size"]) == (2, 2, 0.01)
+    assert simulation["dates"] == ["2012-06-21"]
+    rejected = sum(manifest["rejected"].values())
+    assert simulation["rejected"] == pytest.approx(rejected / (manifest["orders"] + rejected))
+    assert any("2 of 4 starts are left out" in note for note in returned["notes"])
+    assert "2 of 4 starts are left out" in (part / "evaluation" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"recorded": False}, "none of the 2 starts has a real continuation .* simulate starts of recorded sessions"),
+        (
+            {"date": "undated"},
+            "the sessions of all 2 recorded starts are without a date.* give the data's source a date",
+        ),
+    ],
+)
+def test_nothing_to_be_held_against_is_an_error(tmp_path, other, message):
+    manifest = write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=2)
+    not_recorded(tmp_path / "simulation", manifest, [0, 1], **other)
+    with pytest.raises(DataError, match=rf"simulation\.json: {message}"):
+        evaluate(tmp_path / "simulation", tmp_path / "evaluation", None)
 
 
 def test_missing_log_is_named(tmp_path):

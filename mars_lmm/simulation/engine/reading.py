@@ -11,23 +11,28 @@ Shape letters: B books, T orders, F market features, D width, W window.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mars_lmm.models.order_model import OrderModel
 from mars_lmm.models.ring_cache import RingCache
 
+ORDERS_AT_ONCE = 1 << 16
+"""Orders that a window is read anew with in one pass: what lies between the layers takes room."""
+
 
 class Reader(ABC):
     """What a model knows of B histories.
 
     Attributes:
-        hidden: [B, D], the model's state after each book's last order.
+        hidden: [B, D], the model's state after each book's last order; written in place.
+        fixed_shapes: Whether reading has the same shapes in every step, as a CUDA graph needs.
     """
 
     hidden: Tensor
+    fixed_shapes: bool
 
     @classmethod
     @abstractmethod
@@ -45,8 +50,13 @@ class Reader(ABC):
     def select(self, books: Tensor) -> Reader:
         """Copy into a new reader whose book i is books[i], int64 [N]; a book named twice is forked."""
 
+    @classmethod
     @abstractmethod
-    def read(self, token: np.ndarray, market: np.ndarray, accepted: np.ndarray, replaced: np.ndarray) -> None:
+    def concatenate(cls, readers: Sequence[Reader]) -> Reader:
+        """One reader of the books of several."""
+
+    @abstractmethod
+    def read(self, token: Tensor, market: Tensor, accepted: Tensor, replaced: Tensor) -> None:
         """Read one more order of some books.
 
         Args:
@@ -60,6 +70,8 @@ class Reader(ABC):
 class RingReader(Reader):
     """Keeps keys and values."""
 
+    fixed_shapes = True
+
     def __init__(self, model: OrderModel, cache: RingCache, hidden: Tensor):
         self._model, self._cache, self.hidden = model, cache, hidden
 
@@ -71,13 +83,15 @@ class RingReader(Reader):
     def select(self, books: Tensor) -> RingReader:  # noqa: D102
         return RingReader(self._model, self._cache.select(books), self.hidden[books])
 
-    def read(self, token: np.ndarray, market: np.ndarray, accepted: np.ndarray, replaced: np.ndarray) -> None:  # noqa: D102
-        device = self.hidden.device
+    @classmethod
+    def concatenate(cls, readers: Sequence[RingReader]) -> RingReader:  # noqa: D102
+        cache = RingCache.concatenate([reader._cache for reader in readers])
+        return cls(readers[0]._model, cache, torch.cat([reader.hidden for reader in readers]))
+
+    def read(self, token: Tensor, market: Tensor, accepted: Tensor, replaced: Tensor) -> None:  # noqa: D102
         # A book without a new order reads its last one once more, at the same place of its ring.
-        self._cache.rewind(torch.from_numpy(~accepted | replaced).to(device))
-        self.hidden = self._model.step(
-            torch.from_numpy(token).to(device), torch.from_numpy(market).to(device), self._cache
-        )
+        self._cache.rewind(~accepted | replaced)
+        self.hidden.copy_(self._model.step(token, market, self._cache))
 
 
 class WindowReader(Reader):
@@ -90,6 +104,8 @@ class WindowReader(Reader):
         length: int64 [B].
         hidden: [B, D].
     """
+
+    fixed_shapes = False
 
     def __init__(self, model: OrderModel, token: Tensor, market: Tensor, length: Tensor, hidden: Tensor):
         self._model, self.hidden = model, hidden
@@ -111,23 +127,31 @@ class WindowReader(Reader):
             self._model, self._token[books], self._market[books], self._length[books], self.hidden[books]
         )
 
-    def read(self, token: np.ndarray, market: np.ndarray, accepted: np.ndarray, replaced: np.ndarray) -> None:  # noqa: D102
-        if not accepted.any():
+    @classmethod
+    def concatenate(cls, readers: Sequence[WindowReader]) -> WindowReader:  # noqa: D102
+        parts = zip(*((r._token, r._market, r._length, r.hidden) for r in readers), strict=True)
+        return cls(readers[0]._model, *(torch.cat(part) for part in parts))
+
+    def read(self, token: Tensor, market: Tensor, accepted: Tensor, replaced: Tensor) -> None:  # noqa: D102
+        moved = accepted.nonzero()[:, 0]
+        if not len(moved):
             return
-        device = self.hidden.device
-        moved = torch.from_numpy(np.flatnonzero(accepted)).to(device)
-        added = torch.from_numpy(~replaced[accepted]).to(device)
+        added = ~replaced[moved]
         full = moved[added & (self._length[moved] == self._token.shape[1])]
         for history in (self._token, self._market):
             history[full] = history[full].roll(-1, dims=1)
         self._length[moved] += added.long()
         self._length.clamp_(max=self._token.shape[1])
         last = self._length[moved] - 1
-        self._token[moved, last] = torch.from_numpy(token[accepted]).to(device)
-        self._market[moved, last] = torch.from_numpy(market[accepted]).to(device)
+        self._token[moved, last] = token[moved]
+        self._market[moved, last] = market[moved]
         self.hidden[moved] = self._read(moved)
 
     def _read(self, books: Tensor) -> Tensor:
+        some = max(ORDERS_AT_ONCE // self._token.shape[1], 1)
+        return torch.cat([self._read_some(part) for part in books.split(some)])
+
+    def _read_some(self, books: Tensor) -> Tensor:
         hidden = self._model(self._token[books], self._market[books])
         return hidden[torch.arange(len(books), device=books.device), self._length[books] - 1]
 

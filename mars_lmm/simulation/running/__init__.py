@@ -1,0 +1,1 @@
+"""Many batches of rollouts through Lightning's predict loop."""

@@ -1,0 +1,1 @@
+"""Starts: what rollouts begin with."""
