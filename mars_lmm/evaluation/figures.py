@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, StrMethodF
 
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION
 from mars_lmm.figure_style import GRID, INK, MUTED, REPLAY_COLOUR, SIMULATION_COLOUR, STYLE
-from mars_lmm.simulation.output.fan import FAN_ENTRIES, draw_fan, legend
+from mars_lmm.simulation.output.fan import WIDTH, Panel, fan_chart, legend
 
 COLOUR = {REPLAY: REPLAY_COLOUR, SIMULATION: SIMULATION_COLOUR}
 _VARIABLES = {
@@ -37,7 +37,6 @@ _STYLE = STYLE | {
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
 }
-_WIDTH = 10.5  # inches
 
 
 def to_svg(draw: Callable[..., Figure], *arguments) -> str:
@@ -83,26 +82,12 @@ def loss_figure(curves: dict, baselines: dict) -> Figure:
 
 def fan_figure(fan: dict) -> Figure:
     """Rollouts' mid-prices from some starts as bands, against the replay."""
-    starts = fan["starts"]
-    columns = {1: 1, 2: 2, 4: 2}.get(len(starts), 3)
-    rows = -(-len(starts) // columns)
-    figure, all_axes = _grid(rows, columns, 0.5 + 2.6 * rows)
-    for index, (axes, start) in enumerate(zip(all_axes, starts, strict=False)):
+    panels = []
+    for start in fan["starts"]:
         quantiles, replay = _floats(start["quantiles"]), _floats(start["replay"])
-        minutes = np.arange(len(replay))
-        draw_fan(axes, minutes, quantiles, [_floats(path) for path in start["paths"]], replay)
-        axes.set_title(start["label"], fontweight="normal", color=MUTED)
-        axes.set(xlim=(0, minutes[-1]))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        if index % columns == 0:
-            axes.set_ylabel("mid-price (currency)")
-        if index + columns >= len(starts):
-            axes.set_xlabel("minutes from the start")
-    for axes in all_axes[len(starts) :]:
-        axes.set_axis_off()
-    legend(figure, FAN_ENTRIES)
-    return figure
+        paths = [_floats(path) for path in start["paths"]]
+        panels.append(Panel(start["label"], np.arange(len(replay)), quantiles, paths, replay))
+    return fan_chart(panels)
 
 
 def facts_figure(facts: dict) -> Figure:
@@ -205,7 +190,7 @@ def _duration(seconds: float) -> str:
 
 
 def _grid(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 

@@ -17,7 +17,7 @@ from mars_lmm.simulation.config import LimitsConfig, RolloutConfig, WarmUpConfig
 from mars_lmm.simulation.engine import build
 from mars_lmm.simulation.engine.coding import OrderCoding
 from mars_lmm.simulation.loading import Trained
-from mars_lmm.simulation.output import figures, trajectories
+from mars_lmm.simulation.output import fan, trajectories
 from mars_lmm.simulation.output.counts import table, troubles
 from mars_lmm.simulation.running import predict
 
@@ -99,18 +99,18 @@ def test_figures_are_pictures(whole):
 
 @pytest.mark.parametrize("starts", [0, 1])
 def test_the_fan_shows_a_replay_where_there_is_one(trained, tmp_path, monkeypatch, starts):
-    drawn, entries, draw_fan, legend = [], [], figures.draw_fan, figures.legend
+    drawn, entries, draw_fan, legend = [], [], fan._draw_fan, fan.legend
 
-    def noted(axes, minutes, quantiles, paths, replay):
-        draw_fan(axes, minutes, quantiles, paths, replay)
-        drawn.append((replay is not None, len(axes.lines) - len(paths)))
+    def noted(axes, panel):
+        draw_fan(axes, panel)
+        drawn.append((panel.replay is not None, len(axes.lines) - len(panel.paths)))
 
     def listed(figure, named):
         legend(figure, named)
         entries.extend(entry[3] for entry in named)
 
-    monkeypatch.setattr(figures, "draw_fan", noted)
-    monkeypatch.setattr(figures, "legend", listed)
+    monkeypatch.setattr(fan, "_draw_fan", noted)
+    monkeypatch.setattr(fan, "legend", listed)
     warm_up = WarmUpConfig(agents={"noise": {"agent": "noise", "rate": 10.0}}, minutes=0.2)
     manifest = run(trained, tmp_path, replace(CONFIG, starts=starts, rollouts=1, warm_up=warm_up))
     recorded = [True] * starts + [False]

@@ -76,13 +76,11 @@ class Chunk:
         rows: int64[C, B, NUM_ROW]; where ROW_SOURCE is NOBODY, the book executed no order in that step.
         fills: int64[B, F, NUM_FILL], trades that agents had a part in.
         num_fills: int64[B], how many of them are used.
-        progress: int64[B, NUM_PROGRESS], at the chunk's end.
     """
 
     rows: np.ndarray
     fills: np.ndarray
     num_fills: np.ndarray
-    progress: np.ndarray
 
 
 class RolloutEngine:
@@ -262,7 +260,6 @@ class RolloutEngine:
             record.rows[:used].to("cpu", copy=True).numpy(),
             record.fills[:, :most].to("cpu", copy=True).numpy(),
             num_fills.numpy(),
-            progress.to("cpu", copy=True).numpy(),
         )
         record.cursor.zero_()
         progress[:, c.FILLS] = 0

@@ -39,10 +39,10 @@ def run_to_end(
                 yield chunk
             else:
                 engine.batch.put(worker.batch, places)
-                yield _spread(chunk, places, len(engine), engine.progress.cpu().numpy())
+                yield _spread(chunk, places, len(engine))
 
 
-def _spread(chunk: Chunk, places: np.ndarray, size: int, progress: np.ndarray) -> Chunk:
+def _spread(chunk: Chunk, places: np.ndarray, size: int) -> Chunk:
     """A chunk of some rollouts as one of all."""
     rows = np.zeros((len(chunk.rows), size, c.NUM_ROW), dtype=np.int64)
     rows[..., c.ROW_SOURCE] = c.NOBODY
@@ -51,4 +51,4 @@ def _spread(chunk: Chunk, places: np.ndarray, size: int, progress: np.ndarray) -
     fills[places] = chunk.fills
     num_fills = np.zeros(size, dtype=np.int64)
     num_fills[places] = chunk.num_fills
-    return Chunk(rows, fills, num_fills, progress)
+    return Chunk(rows, fills, num_fills)

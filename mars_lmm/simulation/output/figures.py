@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from mars_lmm.figure_style import INK, MUTED, STYLE
 from mars_lmm.market import types as t
-from mars_lmm.simulation.output.fan import BAND_QUANTILES, FAN_ENTRIES, draw_fan, legend, start_label
+from mars_lmm.simulation.output.fan import BAND_QUANTILES, Panel, fan_chart, start_label
 from mars_lmm.simulation.output.paths import mid_paths
 
 FAN, DEPTH_PICTURE = "fan.png", "depth.png"
@@ -52,32 +51,15 @@ def _fan(manifest: Mapping[str, Any], folder: Path) -> Figure:
     begin, end = (np.array([start[key] for start in starts]) for key in ("time_ns", "end_ns"))
     rollouts = mid_paths(folder / "rollouts.parquet", manifest["rollouts"], begin, end, _STEPS)
     replay = mid_paths(folder / "replay.parquet", 1, begin, end, _STEPS)[:, 0]
-    drawn = manifest["drawn"]
-    columns = {1: 1, 2: 2, 4: 2}.get(len(drawn), 3)
-    rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(10.5, 0.5 + 2.6 * rows), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for index, (axes, number) in enumerate(zip(all_axes, drawn, strict=False)):
+    panels = []
+    for number in manifest["drawn"]:
         start = starts[number]
         minutes = np.linspace(0, (end[number] - begin[number]) / NANOS_PER_MINUTE, _STEPS + 1)
         paths, real = (_with_first(mids, start) * start["tick_size"] for mids in (rollouts[number], replay[number]))
-        real = real if start["recorded"] else None
         quantiles = np.quantile(paths, BAND_QUANTILES, axis=0)
-        draw_fan(axes, minutes, quantiles, paths[:_PATHS], real)
-        axes.set_title(start_label(start), fontweight="normal", color=MUTED)
-        axes.set(xlim=(0, minutes[-1]))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        if index % columns == 0:
-            axes.set_ylabel("mid-price (currency)")
-        if index + columns >= len(drawn):
-            axes.set_xlabel("minutes from the start")
-    for axes in all_axes[len(drawn) :]:
-        axes.set_axis_off()
-    recorded = any(starts[number]["recorded"] for number in drawn)
-    legend(figure, FAN_ENTRIES if recorded else FAN_ENTRIES[1:])
-    return figure
+        shown = real if start["recorded"] else None
+        panels.append(Panel(start_label(start), minutes, quantiles, paths[:_PATHS], shown))
+    return fan_chart(panels)
 
 
 def _with_first(mids: np.ndarray, start: Mapping[str, Any]) -> np.ndarray:

@@ -1,18 +1,13 @@
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from start_cases import MINUTE, at, prepared_of, shanghai_coding, shanghai_flow
+from start_cases import MINUTE, at, prepared_of, shanghai_flow
 
 from mars_lmm.simulation.config import RolloutConfig, WarmUpConfig
 from mars_lmm.simulation.engine.coding import OrderCoding
 from mars_lmm.simulation.starts.listing import list_starts
 from mars_lmm.simulation.starts.recorded import start_at
 from mars_lmm.simulation.starts.saved import save_start
-
-
-@pytest.fixture(scope="module")
-def coding():
-    return shanghai_coding()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import copy
 
 import numpy as np
 import pytest
-from start_cases import MINUTE, SECOND, at, prepared_of, queues, shanghai_coding, shanghai_flow
+from start_cases import MINUTE, SECOND, at, prepared_of, queues, shanghai_flow
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.replay import MarketState, opening_state, replay
@@ -22,11 +22,6 @@ MOMENTS = ("09:18", "09:22", "09:27", "10:00", "11:29:59", "12:00", "13:00", "14
 @pytest.fixture(scope="module")
 def day():
     return shanghai_flow()
-
-
-@pytest.fixture(scope="module")
-def coding():
-    return shanghai_coding()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from start_cases import MINUTE, at, prepared_of, shanghai_coding, shanghai_flow, small_model
+from start_cases import MINUTE, at, prepared_of, shanghai_flow
 
 from mars_lmm.data.flow import OrderFlow
 from mars_lmm.market import types as t
@@ -15,16 +15,6 @@ from mars_lmm.simulation.engine import columns as c
 from mars_lmm.simulation.engine.build import make_engine
 from mars_lmm.simulation.starts.recorded import held_out_starts, start_at
 from mars_lmm.tokenizers import observation as o
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def coding():
-    return shanghai_coding()
 
 
 @pytest.fixture(scope="module")

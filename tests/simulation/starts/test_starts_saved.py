@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from start_cases import MINUTE, at, prepared_of, queues, shanghai_coding, shanghai_flow, small_model
+from start_cases import MINUTE, at, prepared_of, queues, shanghai_flow
 
 from mars_lmm.data.replay import replay
 from mars_lmm.market import types as t
@@ -21,16 +21,6 @@ from mars_lmm.simulation.starts.recorded import start_at
 from mars_lmm.simulation.starts.saved import VERSION, load_start, save_start
 from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.orders import OrderTokenizer
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def coding():
-    return shanghai_coding()
 
 
 @pytest.fixture(scope="module")

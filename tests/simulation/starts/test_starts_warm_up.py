@@ -2,7 +2,7 @@ import mars_release as release
 import numpy as np
 import pytest
 import torch
-from start_cases import MINUTE, SECOND, Gambler, at, queues, shanghai_coding, small_model
+from start_cases import MINUTE, SECOND, Gambler, at, queues, small_model
 
 from mars_lmm.data.flow import OrderFlow
 from mars_lmm.data.replay import replay
@@ -18,11 +18,6 @@ from mars_lmm.simulation.engine.coding import coding_of
 from mars_lmm.simulation.starts.warm_up import warm_up_start
 from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.mars import MarsTokenizer
-
-
-@pytest.fixture(scope="module")
-def coding():
-    return shanghai_coding()
 
 
 class Script(Agent):
