@@ -136,11 +136,11 @@ class OrderDataModule(L.LightningDataModule):
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "collate_fn": _finish,
+            "collate_fn": collate,
         }
 
 
-def _finish(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def collate(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Leave the segments out of a batch without packed rows: a model on a card need not look for them then."""
     if (batch["segment"] == batch["segment"][:, :1]).all():
         del batch["segment"]

@@ -77,6 +77,7 @@ class Session:
             trading throughout.
         reference_price: Ticks; where several prices would do for an auction before the first trade, it may be the
             nearest to this: the previous close, or what stands in for it. None: the feed does not tell.
+        levels: How many levels of the book the feed shows. None: all.
     """
 
     symbol: str
@@ -88,6 +89,7 @@ class Session:
     source: str = ""
     rules: str = ""
     reference_price: int | None = None
+    levels: int | None = None
 
     @property
     def name(self) -> str:

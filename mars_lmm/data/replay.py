@@ -228,7 +228,7 @@ def _replay(book, clock, orders, times, rows, learned, collected, observed, tape
     for i in range(rows.shape[0]):
         row = rows[i]
         if collected[row]:
-            _call(book, 1, t.CALL)
+            put_in_call(book, 1, t.CALL)
         accepted = _step(
             book,
             clock,
@@ -243,7 +243,7 @@ def _replay(book, clock, orders, times, rows, learned, collected, observed, tape
             tape[n] if learned[row] else no_tape,
         )
         if collected[row]:
-            _call(book, 0, t.CONTINUOUS)
+            put_in_call(book, 0, t.CONTINUOUS)
         if not accepted:
             return i, n
         n += learned[row]
@@ -251,7 +251,7 @@ def _replay(book, clock, orders, times, rows, learned, collected, observed, tape
 
 
 @numba.njit(nogil=True)
-def _call(book, enforced, mode):
+def put_in_call(book, enforced, mode):
     """Put a book without rules into a call auction, or back into continuous trading."""
     book[t.RULES + t.ENFORCED] = enforced
     book[book[t.PHASES_AT] + t.PHASE_MODE] = mode

@@ -66,7 +66,7 @@ class CudaExchange:
     Args:
         books: int64[B, N], from `empty_books` or `open_books`; copied to the device.
         device: a CUDA device of torch's.
-        queue_rule: which end of a price's queue CANCEL_AT takes first, OLDEST_FIRST or NEWEST_FIRST.
+        queue_rule: what CANCEL_AT takes of a price's queue: OLDEST_FIRST, NEWEST_FIRST or CLOSEST_SIZE.
         trade_rows: K, rows for the trades of one step; further ones happen and count in TRADES_DROPPED.
 
     Attributes:

@@ -53,7 +53,7 @@ class Exchange:
 
     Args:
         books: int64[B, N], from `empty_books` or `open_books`; the exchange changes them in place.
-        queue_rule: which end of a price's queue CANCEL_AT takes first, OLDEST_FIRST or NEWEST_FIRST.
+        queue_rule: what CANCEL_AT takes of a price's queue: OLDEST_FIRST, NEWEST_FIRST or CLOSEST_SIZE.
         on_reject: "raise" a `MarketError` for a rejected order, or "count" it and go on.
         num_threads: how many threads share the books. More than one: not in a process that was forked from one that
             did so, and not from several Python threads at once unless numba has OpenMP or TBB.

@@ -24,6 +24,7 @@ from mars_lmm.market.types import (
     CANCEL,
     CANCEL_AT,
     CANCELLED,
+    CLOSEST_SIZE,
     DUPLICATE_ID,
     FILL_VALUE,
     FILLED,
@@ -91,6 +92,8 @@ class Matching(NamedTuple):
     """(book, side, price) -> the total size resting at a price; 0 outside the ladder."""
     next_price: Callable
     """(book, side, price) -> the next occupied price strictly worse than `price`, or NO_PRICE."""
+    first_cancelled: Callable
+    """(book, side, price, size, owner, queue_rule) -> the slot of the order that CANCEL_AT takes first, or NO_SLOT."""
 
 
 def make_matching(jit: Callable) -> Matching:
@@ -299,16 +302,33 @@ def compose_matching(jit: Callable, queues: Queues, trading: Trading) -> Matchin
         return NO_SLOT
 
     @jit
+    def first_cancelled(book, side, price, size, owner, queue_rule):
+        link = NEXT if queue_rule == OLDEST_FIRST else PREVIOUS
+        slot = nearest_owned(book, side, price, owner, queue_rule, link)
+        if queue_rule != CLOSEST_SIZE:
+            return slot
+        closest = slot
+        while slot != NO_SLOT:
+            if abs(book[slot + SIZE] - size) < abs(book[closest + SIZE] - size):
+                closest = slot
+            slot = owned_from(book, book[slot + link], owner, link)
+        return closest
+
+    @jit
     def cancel_at(book, side, price, size, owner, queue_rule, report):
         if side != SELL and side != BUY:
             return BAD_SIDE
         if size <= 0:
             return BAD_SIZE
-        link = NEXT if queue_rule == OLDEST_FIRST else PREVIOUS
-        slot = nearest_owned(book, side, price, owner, queue_rule, link)
+        slot = first_cancelled(book, side, price, size, owner, queue_rule)
         if slot == NO_SLOT:
             return NOTHING_TO_CANCEL
         report[ACTED_PRICE] = book[slot + PRICE]
+        if queue_rule == CLOSEST_SIZE:
+            report[CANCELLED] = book[slot + SIZE]
+            reduce(book, slot, book[slot + SIZE])
+            return ACCEPTED
+        link = NEXT if queue_rule == OLDEST_FIRST else PREVIOUS
         left = size
         while slot != NO_SLOT and left > 0:
             amount = lesser(left, book[slot + SIZE])
@@ -382,4 +402,5 @@ def compose_matching(jit: Callable, queues: Queues, trading: Trading) -> Matchin
         first,
         level_size,
         next_price,
+        first_cancelled,
     )

@@ -26,6 +26,7 @@ from mars_lmm.market.types import (
     CANCEL_BOTH,
     CANCEL_INCOMING,
     CANCEL_RESTING,
+    CLOSEST_SIZE,
     DECREMENT,
     DEPTH,
     DUPLICATE_ID,
@@ -38,7 +39,6 @@ from mars_lmm.market.types import (
     MARKET_FOK,
     MAX_PRICE,
     MAX_SIZE,
-    NEWEST_FIRST,
     NO_LIQUIDITY,
     NO_PRICE,
     NOT_OWNER,
@@ -118,7 +118,7 @@ class ReferenceBook:
         num_orders: how many orders it can hold at once.
         num_ticks: how many prices its ladder has.
         base_price: the ladder's lowest price in ticks.
-        queue_rule: which end of a price's queue CANCEL_AT takes first.
+        queue_rule: what CANCEL_AT takes of a price's queue.
         self_trade: who gives way when an owner's order meets a resting one of its own.
     """
 
@@ -302,8 +302,13 @@ class ReferenceBook:
                 break
         else:
             return Report(NOTHING_TO_CANCEL)
-        if self.queue_rule == NEWEST_FIRST:
+        if self.queue_rule != OLDEST_FIRST:
             owned.reverse()
+        if self.queue_rule == CLOSEST_SIZE:
+            order = min(owned, key=lambda order: abs(order.size - size))
+            amount = order.size
+            self._reduce(order, amount)
+            return Report(ACCEPTED, cancelled=amount, acted_price=abs(rank))
         left = size
         for order in owned:
             amount = min(left, order.size)

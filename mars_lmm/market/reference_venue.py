@@ -24,7 +24,7 @@ class ReferenceVenue(ReferenceBook):
         rules: the day's rules by column of a rules row.
         schedule: the day's phases as (start in ns, mode, whether cancels are taken), the first from 0 on.
         accounts: [cash, position, sellable] by owner, the row of BACKGROUND unused; None if nobody has one.
-        queue_rule: which end of a price's queue CANCEL_AT takes first.
+        queue_rule: what CANCEL_AT takes of a price's queue.
     """
 
     def __init__(

@@ -218,8 +218,9 @@ NUM_ACCOUNT_COLUMNS = 10
 # A price that is not there: an empty side, a missing level.
 NO_PRICE = -1
 
-# Which end of a price's queue CANCEL_AT takes first.
-OLDEST_FIRST, NEWEST_FIRST = 0, 1
+# What CANCEL_AT takes of a price's queue: its size from one end on, or the whole of one order, the one whose size is
+# nearest to its own (of equals the newest).
+OLDEST_FIRST, NEWEST_FIRST, CLOSEST_SIZE = 0, 1, 2
 
 # The owner of the background order flow; agents use larger numbers.
 BACKGROUND = 0

@@ -5,6 +5,9 @@ Market features of an order, int [42], taken after it matched: [0] mid change si
 size bins.
 """
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,23 +20,43 @@ MAX_CHANGE = 2000
 NUM_MINUTES = 1440
 NUM_SCALARS = 2
 """Market features before the book bins."""
-BOOK_SCALE = 16
-"""Half the number of a level's bins: brings 0..32 to [-1, 1]."""
+NUM_BOOK_BINS = 33
+"""Bins of the spread, or of a level's gap or size, one of them for a level that is not there."""
+BOOK_CHANNELS = 4
+"""Numbers that a bin is told in."""
 
 
 class BookEncoder(nn.Module):
-    """The bins of the best levels through a small MLP."""
+    """The bins of the best levels through a small MLP.
 
-    def __init__(self, num_bins: int, width: int):
+    Each bin is told in a few numbers, the same at every level. They start as cosines of the bin's place, of which the
+    first is nearly a ramp: neighbours mean nearly the same until training says otherwise.
+    """
+
+    def __init__(self, num_features: int, width: int):
         super().__init__()
-        self.proj = nn.Linear(num_bins, width, bias=False)
+        self.num_features = num_features
+        self.spread = nn.Embedding(NUM_BOOK_BINS, BOOK_CHANNELS)
+        self.gap = nn.Embedding(NUM_BOOK_BINS, BOOK_CHANNELS)
+        self.size = nn.Embedding(NUM_BOOK_BINS, BOOK_CHANNELS)
+        self.proj = nn.Linear(num_features * BOOK_CHANNELS, width, bias=False)
         self.norm = nn.RMSNorm(width, eps=NORM_EPS)
         self.out = nn.Linear(width, width, bias=False)
 
+    def init_tables(self) -> None:
+        """Cosines of half a turn to `BOOK_CHANNELS` half turns over the bins."""
+        place = (torch.arange(NUM_BOOK_BINS) + 0.5) / NUM_BOOK_BINS
+        cosines = torch.cos(math.pi * place[:, None] * torch.arange(1, BOOK_CHANNELS + 1))
+        for table in (self.spread, self.gap, self.size):
+            with torch.no_grad():
+                table.weight.copy_(cosines)
+
     def forward(self, book: Tensor) -> Tensor:
-        """Bins, int [..., num_bins] -> [..., D]."""
-        scaled = book.to(self.proj.weight.dtype) / BOOK_SCALE - 1
-        return self.out(F.silu(self.norm(self.proj(scaled))))
+        """Bins, int [..., 2 sides * (levels gaps, levels sizes)] -> [..., D]."""
+        gap, size = book.unflatten(-1, (2, 2, -1)).long().unbind(dim=-2)
+        gap = torch.cat((self.spread(gap[..., :1]), self.gap(gap[..., 1:])), dim=-2)
+        told = torch.stack((gap, self.size(size)), dim=-3)
+        return self.out(F.silu(self.norm(self.proj(told.flatten(-4)))))
 
 
 class OrderEmbedding(nn.Module):

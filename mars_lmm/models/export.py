@@ -149,8 +149,9 @@ def run_scores(run_folder: Path) -> dict[str, Any]:
     evaluation, facts = (run_folder / "evaluation" / f"{name}.json" for name in ("evaluation", "facts"))
     if evaluation.exists():
         evaluated = json.loads(evaluation.read_text())
-        scores["evaluation"] = {name: evaluated[name] for name in ("simulation", "agreement", "coverage", "rates")}
-        scores["evaluation"]["facts"] = json.loads(facts.read_text())["comparison"]["facts"]
+        scores["evaluation"] = {name: evaluated[name] for name in ("verdict", "sources", "simulation", "rates")}
+        if evaluated["verdict"]["facts"]:
+            scores["evaluation"]["facts"] = json.loads(facts.read_text())["comparison"]["facts"]
     return scores
 
 

@@ -153,6 +153,7 @@ class OrderModel(nn.Module):
                 nn.init.normal_(projection.weight, std=INIT_STD / math.sqrt(2 * self.config.layers))
         if self.config.embedding != "orders":
             return
+        self.embedding.book.init_tables()
         # The book starts about as loud as a field's row, instead of drowning the order.
         nn.init.normal_(self.embedding.book.out.weight, std=INIT_STD / math.sqrt(self.config.width))
         # Rows that training never meets add nothing.
@@ -344,15 +345,17 @@ class OrderModel(nn.Module):
         """Bytes that one decode step has to move, at least.
 
         P + s * R * batch * width + kv_bytes + w * layers * batch + s * batch * V, with P the bytes that all parameters
-        but the tables that are only looked up are stored in (read once a step whatever the batch), s the bytes of a
-        number of the rest, R the tables of which each book reads one row, w the bytes of a slot, written in every
-        layer, and V logits written (joint head only).
+        but the wide tables that are only looked up are stored in (read once a step whatever the batch), s the bytes of
+        a number of the rest, R the wide tables, of which each book reads one row, w the bytes of a slot, written in
+        every layer, and V logits written (joint head only).
         """
         tied = {id(table) for table in self.head.tied_tables}
-        tables = [m.weight for m in self.modules() if isinstance(m, nn.Embedding) and id(m) not in tied]
+        width = self.config.width
+        wide = [m for m in self.modules() if isinstance(m, nn.Embedding) and m.embedding_dim == width]
+        tables = [m.weight for m in wide if id(m) not in tied]
         weights = sum(map(stored_bytes, self.parameters())) - sum(map(stored_bytes, tables))
         logits = self.vocabulary if self.config.head == "joint" else 0
-        numbers = batch * (len(tables) * self.config.width + logits)
+        numbers = batch * (len(tables) * width + logits)
         written = batch * self.config.layers * self._kv_bytes_per_order()
         return weights + numbers * self.transformer.norm.weight.itemsize + self.kv_bytes(batch) + written
 

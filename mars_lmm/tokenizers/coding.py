@@ -33,16 +33,21 @@ class CodingTables(NamedTuple):
     """
 
     price_edges: np.ndarray
+    cancel_edges: np.ndarray
     size_edges: np.ndarray
     interval_edges: np.ndarray
-    level_distance_edges: np.ndarray
+    spread_edges: np.ndarray
+    level_gap_edges: np.ndarray
     level_size_edges: np.ndarray
-    level_distance_bins: np.ndarray
+    spread_bins: np.ndarray
+    level_gap_bins: np.ndarray
     level_size_bins: np.ndarray
     price_values: np.ndarray
+    cancel_values: np.ndarray
     size_values: np.ndarray
     interval_values: np.ndarray
     price_cumulative: np.ndarray
+    cancel_cumulative: np.ndarray
     size_cumulative: np.ndarray
     interval_cumulative: np.ndarray
     takers_rest: bool
@@ -56,7 +61,7 @@ class Coding(NamedTuple):
     waiting_time: Callable[..., Any]
     """waiting_time(tables, token, draws) -> nanoseconds of open market until the order"""
     decode: Callable[..., Any]
-    """decode(tables, token, clock, draws, order); writes kind, side, price and size, the price by the clock's touch"""
+    """decode(tables, token, book, clock, draws, order); writes kind, side, price and size, the price by the book"""
 
 
 def make_bins(jit: Callable) -> tuple[Callable, Callable]:
@@ -102,7 +107,7 @@ def make_waiting_time(jit: Callable, draw: Callable) -> Callable:
     return waiting_time
 
 
-def make_coding(jit: Callable) -> Coding:
+def make_coding(jit: Callable, nth_price: Callable) -> Coding:
     """Compile the coding functions.
 
     A token becomes an order in two steps: its waiting time is fixed when it is proposed, its price is read off the
@@ -110,6 +115,7 @@ def make_coding(jit: Callable) -> Coding:
 
     Args:
         jit: The compiler, as for the matching core.
+        nth_price: The compiled function of `mars_lmm.market.trading`.
     """
     lesser = make_extrema(jit).lesser
     own_best = o.make_own_best(jit)
@@ -125,8 +131,12 @@ def make_coding(jit: Callable) -> Coding:
     def encode(tables, observed, market):
         market[CHANGE_FEATURE] = observed[o.CHANGE]
         market[MINUTE_FEATURE] = observed[o.MINUTE]
-        missing = tables.level_distance_edges.shape[0] + 1
+        missing = tables.level_gap_edges.shape[0] + 1
+        ask, bid = observed[o.LEVELS], observed[o.LEVELS + 2 * t.DEPTH]
+        spread = ask + bid if ask >= 0 and bid >= 0 else 0
+        spread_bin = look_up(tables.spread_bins, tables.spread_edges, spread)
         for side in range(2):
+            before = 0
             for level in range(t.DEPTH):
                 column = side * 2 * t.DEPTH + level
                 distance = observed[o.LEVELS + column]
@@ -134,35 +144,46 @@ def make_coding(jit: Callable) -> Coding:
                     market[LEVEL_FEATURES + column] = missing
                     market[LEVEL_FEATURES + column + t.DEPTH] = 0
                 else:
+                    gap, before = distance - before, distance
                     size = observed[o.LEVELS + column + t.DEPTH]
-                    market[LEVEL_FEATURES + column] = look_up(
-                        tables.level_distance_bins, tables.level_distance_edges, distance
-                    )
+                    gap_bin = spread_bin
+                    if level > 0:
+                        gap_bin = look_up(tables.level_gap_bins, tables.level_gap_edges, gap)
+                    market[LEVEL_FEATURES + column] = gap_bin
                     market[LEVEL_FEATURES + column + t.DEPTH] = 1 + look_up(
                         tables.level_size_bins, tables.level_size_edges, size
                     )
         num_prices = tables.price_edges.shape[0] + 1
         num_sizes = tables.size_edges.shape[0] + 1
         num_intervals = tables.interval_edges.shape[0] + 1
-        token = observed[o.TYPE] * num_prices + lower_bound(tables.price_edges, observed[o.PLACE])
+        place = observed[o.PLACE]
+        if observed[o.TYPE] != o.CANCEL_TYPE:
+            price_bin = lower_bound(tables.price_edges, place)
+        elif place > 0:
+            price_bin = num_prices // 2 + lower_bound(tables.cancel_edges, place - 1)
+        else:
+            price_bin = lower_bound(tables.cancel_edges, -place)
+        token = observed[o.TYPE] * num_prices + price_bin
         token = token * num_sizes + lower_bound(tables.size_edges, observed[o.SIZE])
         return token * num_intervals + lower_bound(tables.interval_edges, observed[o.INTERVAL])
 
     @jit
-    def decode(tables, token, clock, draws, order):
+    def decode(tables, token, book, clock, draws, order):
         num_prices = tables.price_values.shape[0]
         num_sizes = tables.size_values.shape[0]
         num_intervals = tables.interval_values.shape[0]
         size_bin = token // num_intervals % num_sizes
         price_bin = token // (num_intervals * num_sizes) % num_prices
         order_type = token // (num_intervals * num_sizes * num_prices)
-        place = draw(tables.price_values, tables.price_cumulative, price_bin, draws[PRICE_DRAW])
         order[t.SIZE] = draw(tables.size_values, tables.size_cumulative, size_bin, draws[SIZE_DRAW])
         if order_type == o.CANCEL_TYPE:
             order[t.KIND] = t.CANCEL_AT
-            order[t.SIDE] = t.SELL if place > 0 else t.BUY
-            order[t.PRICE] = own_best(clock, t.SELL) + place - 1 if place > 0 else own_best(clock, t.BUY) + place
+            order[t.SIDE] = t.SELL if price_bin >= num_prices // 2 else t.BUY
+            level_bin = price_bin % (num_prices // 2)
+            better = draw(tables.cancel_values, tables.cancel_cumulative, level_bin, draws[PRICE_DRAW])
+            order[t.PRICE] = nth_price(book, order[t.SIDE], 1 + better)
         else:
+            place = draw(tables.price_values, tables.price_cumulative, price_bin, draws[PRICE_DRAW])
             order[t.KIND] = t.LIMIT
             order[t.SIDE] = order_type
             sign = 1 if order_type == t.BUY else -1

@@ -15,7 +15,7 @@ _inlined_njit = partial(scalar_njit, forceinline=True)
 _apply = make_resolving(_inlined_njit, VENUE).apply
 OBSERVING = make_observing(_inlined_njit, VENUE, _apply)
 OBSERVING_ONE_BOOK = make_observing(_inlined_njit, VENUE, _apply, refreshes=True)
-CODING = make_coding(_inlined_njit)
+CODING = make_coding(_inlined_njit, VENUE.trading.nth_price)
 MARS_CODING = make_mars_coding(_inlined_njit)
 
 _encode = CODING.encode

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mars_lmm.market import types as t
 from mars_lmm.market.extrema import make_extrema
 from mars_lmm.market.venue import Venue
@@ -18,7 +20,7 @@ CANCEL_TYPE = 2
 
 # Columns of an observation row, int64[NUM_OBSERVED].
 TYPE = 0
-PLACE = 1  # where its price lies in the book that it met, see `place_of`
+PLACE = 1  # where its price lies in the book that it met, see `place_of` and `place_of_cancel`
 SIZE = 2
 INTERVAL = 3  # nanoseconds of open market since the previous order
 CHANGE = 4  # mid after the order against the first trade price, basis points
@@ -58,6 +60,12 @@ NUM_CLOCK = 6
 
 # Places from here on are prices that meet the other side: CROSSING + ticks beyond the other side's best.
 CROSSING = 1 << 24
+MOST_BETTER = 255  # occupied prices before a cancel's are counted so far
+
+
+def better_prices(place: np.ndarray) -> np.ndarray:
+    """How many better prices cancels leave alone, from their places, int64[N]; see `place_of_cancel`."""
+    return np.where(place > 0, place - 1, -place)
 
 
 class Observing(NamedTuple):
@@ -113,7 +121,7 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
         move. Returns whether the order was accepted.
     """
     take_snapshot = venue.matching.refresh if refreshes else venue.matching.snapshot
-    advance = venue.advance
+    advance, best, next_price = venue.advance, venue.matching.best, venue.matching.next_price
 
     lesser, greater = make_extrema(jit)
     own_best = make_own_best(jit)
@@ -132,19 +140,28 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
         return last_mid
 
     @jit
-    def place_of(clock, side, price, is_cancel):
-        """Where a price lies in the book: relative to the touch, whose prices orders really aim at.
+    def place_of(clock, side, price):
+        """Where an order's price lies in the book: relative to the touch, whose prices orders really aim at.
 
-        Of an order: <= 0, ticks behind its side's best; > 0, ticks ahead of it, inside the spread; CROSSING and more,
-        at or beyond the other side's best. Of a cancel, which has no side: a bid's ticks behind the best bid, negated,
-        and an ask's ticks behind the best ask, plus 1.
+        <= 0, ticks behind its side's best; > 0, ticks ahead of it, inside the spread; CROSSING and more, at or beyond
+        the other side's best.
         """
         sign = 1 if side == t.BUY else -1
         ahead = (price - own_best(clock, side)) * sign
-        if is_cancel:
-            return ahead if side == t.BUY else 1 - ahead
         beyond = (price - own_best(clock, 1 - side)) * sign
         return CROSSING + beyond if beyond >= 0 else ahead
+
+    @jit
+    def place_of_cancel(book, side, price):
+        """Where a cancel's price lies in the book: how many prices with orders are better.
+
+        Cancels have no side: of bids the number is negated, of asks it is one more. It is the same before and after.
+        """
+        better, at = 0, best(book, side)
+        while at != t.NO_PRICE and better < MOST_BETTER and (at > price if side == t.BUY else at < price):
+            better += 1
+            at = next_price(book, side, at)
+        return -better if side == t.BUY else 1 + better
 
     @jit
     def observe_market(book, clock, snapshot, observed):
@@ -262,8 +279,10 @@ def make_observing(jit: Callable, venue: Venue, apply: Callable, refreshes: bool
             price = report[t.ACTED_PRICE]
             size = report[t.FILLED] + report[t.RESTING] + report[t.PARKED]
         observed[PLACE] = 0
-        if clock[MID] != t.NO_PRICE:
-            observed[PLACE] = place_of(clock, order[t.SIDE], price, observed[TYPE] == CANCEL_TYPE)
+        if observed[TYPE] == CANCEL_TYPE:
+            observed[PLACE] = 0 if anonymous else place_of_cancel(book, order[t.SIDE], price)
+        elif clock[MID] != t.NO_PRICE:
+            observed[PLACE] = place_of(clock, order[t.SIDE], price)
         note_touch(book, clock, snapshot)
         if anonymous:
             return True

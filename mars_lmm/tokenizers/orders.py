@@ -1,7 +1,9 @@
 """The order tokenizer: an order is one of 3 * 32 * 32 * 16 = 49,152 tokens, with the market it left behind.
 
 The fields are type (sell, buy, cancel), price, size and interval (waiting time since the previous order), as in the
-MarS paper and its released code. The price is told from the touch, not from the mid: see `observation.place_of`.
+MarS paper and its released code. An order's price is told from the touch, not from the mid, and a cancel's by its side
+and how many better prices it leaves alone: see `observation.place_of` and `place_of_cancel`. Tokens and market features
+are symmetric: where buys and sells are exchanged, types, halves of the cancels' price bins and sides of the book are.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES, NUM_TABLED, NUM_TYPE
 from mars_lmm.tokenizers.cpu import encode_observations
 from mars_lmm.whole_files import write_text
 
-VERSION = 1
+VERSION = 2
 NUM_PRICE_BINS, NUM_SIZE_BINS, NUM_INTERVAL_BINS = 32, 32, 16
+NUM_CANCEL_BINS = NUM_PRICE_BINS // 2  # for each side
 NUM_BOOK_BINS = 32
 
 
@@ -32,21 +35,25 @@ class OrderTokenizer:
     """Bins for the fields of an order and for the levels of a book.
 
     Attributes:
-        price: Places in the book (`observation.place_of`). No bin holds places <= 0 and > 0, so that a cancel's side
-            can be read off, nor prices that cross and prices that do not.
+        price: Places of orders (`observation.place_of`). No bin holds places behind the touch and inside the spread,
+            nor prices that cross and prices that do not.
+        cancel: How many better prices a cancel leaves alone. Bids have the price field's lower half, asks the upper.
         size: Units.
         interval: Nanoseconds since the previous order.
         takers_rest: Whether an order that crosses leaves its remainder in the book. Where a feed shows only what such
             orders filled, a size drawn for another book would rest by mistake; they are immediate-or-cancel then.
-        level_distance: Ticks between a book level and the mid.
+        spread: Ticks between the best prices, told as the gap of both; 0 where one is missing.
+        level_gap: Ticks between a book level and the better one before it.
         level_size: Units at a book level, for the levels that exist.
     """
 
     price: QuantileBins
+    cancel: QuantileBins
     size: QuantileBins
     interval: QuantileBins
     takers_rest: bool
-    level_distance: QuantileBins
+    spread: QuantileBins
+    level_gap: QuantileBins
     level_size: QuantileBins
 
     @classmethod
@@ -61,15 +68,21 @@ class OrderTokenizer:
             ValueError: The training split is empty.
         """
         levels = observed[:, o.LEVELS :].reshape(-1, 2, 2, t.DEPTH)
-        distances = levels[:, :, 0].ravel()
+        distances = levels[:, :, 0]
         there = distances >= 0
+        spread = np.where(there[:, :, 0].all(axis=1), distances[:, :, 0].sum(axis=1), 0)
+        gaps = np.diff(distances, axis=-1)[there[:, :, 1:]]
+        cancels = observed[:, o.TYPE] == o.CANCEL_TYPE
+        better = o.better_prices(observed[cancels, o.PLACE])
         return cls(
-            price=QuantileBins.fit(observed[:, o.PLACE], NUM_PRICE_BINS, cuts=(0, o.CROSSING - 1)),
+            price=QuantileBins.fit(observed[~cancels, o.PLACE], NUM_PRICE_BINS, cuts=(0, o.CROSSING - 1)),
+            cancel=QuantileBins.fit(better if len(better) else np.zeros(1), NUM_CANCEL_BINS),
             size=QuantileBins.fit(observed[:, o.SIZE], NUM_SIZE_BINS),
             interval=QuantileBins.fit(observed[:, o.INTERVAL], NUM_INTERVAL_BINS),
             takers_rest=takers_rest,
-            level_distance=QuantileBins.fit(distances[there], NUM_BOOK_BINS),
-            level_size=QuantileBins.fit(levels[:, :, 1].ravel()[there], NUM_BOOK_BINS - 1),
+            spread=QuantileBins.fit(spread, NUM_BOOK_BINS),
+            level_gap=QuantileBins.fit(gaps if len(gaps) else np.zeros(1), NUM_BOOK_BINS),
+            level_size=QuantileBins.fit(levels[:, :, 1][there], NUM_BOOK_BINS - 1),
         )
 
     @property
@@ -84,12 +97,16 @@ class OrderTokenizer:
 
     def tables(self) -> CodingTables:
         """The bins as arrays for compiled code."""
-        fields = (self.price, self.size, self.interval)
+        fields = (self.price, self.cancel, self.size, self.interval)
         return CodingTables(
             *(bins.edges for bins in fields),
-            self.level_distance.edges,
+            self.spread.edges,
+            self.level_gap.edges,
             self.level_size.edges,
-            *(bins.encode(np.arange(NUM_TABLED)).astype(np.int16) for bins in (self.level_distance, self.level_size)),
+            *(
+                bins.encode(np.arange(NUM_TABLED)).astype(np.int16)
+                for bins in (self.spread, self.level_gap, self.level_size)
+            ),
             *(bins.values for bins in fields),
             *(bins.cumulative for bins in fields),
             self.takers_rest,

@@ -6,6 +6,8 @@ exactly the orders that the model is scored on.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -128,16 +130,28 @@ class FieldBigram:
         return np.prod(fields, axis=0)
 
 
-def score_baselines(prepared: PreparedSet) -> dict[str, float]:
-    """Mean nats per scored validation order of each baseline, to be set beside `validation/nats`."""
+class Baseline(Protocol):
+    """A distribution over the next order, given the one before it."""
+
+    def probability(self, previous: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """float64[N] probabilities of `target`, int64[N], after `previous`, int64[N]."""
+
+
+def fit_baselines(prepared: PreparedSet) -> dict[str, Baseline]:
+    """The baselines by name, counted on the training split."""
     tokenizer = prepared.tokenizer()
     vocabulary = tokenizer.vocabulary
     previous, target = scored_pairs(prepared, TRAIN)
-    baselines = {
+    return {
         "uniform": Uniform(vocabulary),
         "unigram": Unigram(target, vocabulary),
         "bigram": Bigram(previous, target, vocabulary),
         "field bigram": FieldBigram(previous, target, tokenizer.bins),
     }
-    previous, target = scored_pairs(prepared, VALIDATION)
-    return {name: float(-np.log(baseline.probability(previous, target)).mean()) for name, baseline in baselines.items()}
+
+
+def score_baselines(prepared: PreparedSet) -> dict[str, float]:
+    """Mean nats per scored validation order of each baseline, to be set beside `validation/nats`."""
+    pairs = scored_pairs(prepared, VALIDATION)
+    baselines = fit_baselines(prepared)
+    return {name: float(-np.log(baseline.probability(*pairs)).mean()) for name, baseline in baselines.items()}

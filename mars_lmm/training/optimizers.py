@@ -31,6 +31,9 @@ class OptimConfig:
     """AdamW's decay rate of the mean of squared gradients."""
     momentum: float = 0.95
     """Muon's decay rate of the mean of gradients."""
+    mirror: bool = False
+    """Train on each row as it is or with buys and sells exchanged, as chance has it. Few days lean to one side, and a
+    model learns to; over many days it is needless."""
 
     def __post_init__(self):
         if self.name not in OPTIMIZERS:

@@ -23,6 +23,7 @@ from mars_lmm.models.order_model import OrderModel, OrderModelConfig
 from mars_lmm.training.agreement import check_agreement
 from mars_lmm.training.identity import check_resume, describe_run
 from mars_lmm.training.means import ExactMean
+from mars_lmm.training.mirror import mirror_some
 from mars_lmm.training.norms import clip_norm
 from mars_lmm.training.optimizers import OptimConfig, build_optimizer
 from mars_lmm.training.parallelize import ExecutionConfig, gather, parallelize, release
@@ -91,7 +92,9 @@ class OrderModule(L.LightningModule):
 
         Of batches whose gradients are accumulated, the nats are divided by what the first one scores.
         """
-        hidden_BTD, target_BT = self._read(batch)
+        if self.optim.mirror:
+            batch = mirror_some(batch, self.model.bins)
+        hidden_BTD, target_BT = read(self.model, batch)
         scored_BT = batch["scored"]
         nats = self.model.loss(hidden_BTD, target_BT, scored_BT)
         # Packed rows hold fewer orders than others, so that ranks that share a batch score unequal numbers of them.
@@ -122,7 +125,7 @@ class OrderModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's scored orders to the mean over all of them."""
-        nats_BTF = self.model.field_nll(*self._read(batch)).double()
+        nats_BTF = self.model.field_nll(*read(self.model, batch)).double()
         nats_BT, scored_BT = nats_BTF.sum(dim=-1), batch["scored"]
         self.validation_nats.update(nats_BT, weight=scored_BT)
         self.log("validation/nats", self.validation_nats, prog_bar=True)
@@ -137,13 +140,6 @@ class OrderModule(L.LightningModule):
             metrics = {"nats": self.validation_nats, **self.validation_bits}
             scores = {name: metric.compute().item() for name, metric in metrics.items()}
             self._validated = {"step": self.global_step, **scores}
-
-    def _read(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Hidden states [B, T, D] and the targets [B, T] that each of them has to tell."""
-        token, market = batch["token"], batch["market"]
-        # The loader leaves it out where no row of the batch is packed.
-        segment = batch["segment"][:, :-1] if "segment" in batch else None
-        return self.model(token[:, :-1], market[:, :-1], segment), token[:, 1:]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser, and a learning rate that changes with every step of it."""
@@ -191,3 +187,11 @@ class OrderModule(L.LightningModule):
         """
         check_resume(checkpoint[KEY], self.run)
         self._validated = checkpoint[KEY].get("validation")
+
+
+def read(model: OrderModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Hidden states [B, T, D] and the targets [B, T] that each of them has to tell, of a batch of rows."""
+    token, market = batch["token"], batch["market"]
+    # The loader leaves it out where no row of the batch is packed.
+    segment = batch["segment"][:, :-1] if "segment" in batch else None
+    return model(token[:, :-1], market[:, :-1], segment), token[:, 1:]

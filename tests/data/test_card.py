@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from mars_lmm.composition import typed
 from mars_lmm.data.preparation.card import command_line, write_card
 from mars_lmm.data.preparation.card_figures import bars, columns, share
-from mars_lmm.data.preparation.card_page import MAX_ROWS, cancel_place, duration, order_place, render
+from mars_lmm.data.preparation.card_page import MAX_ROWS, cancel_level, duration, order_place, render
 from mars_lmm.data.prepare import PrepareConfig, prepare
 from mars_lmm.data.prepared import CARD, CARD_PAGE, TRAIN, VALIDATION
 from mars_lmm.paths import CONF
@@ -96,7 +96,7 @@ def test_the_page_loads_nothing_and_tells_the_numbers(card, small_set):
     assert page.references == []
     for number in (card["totals"]["orders"], card["totals"]["training_orders"], card["totals"]["volume"]):
         assert f"{number:,}" in page.words
-    for text in (card["fingerprint"], "at the touch", "ask at the touch", card["command"], "Nothing was left out"):
+    for text in (card["fingerprint"], "at the touch", "with 1 better price", card["command"], "Nothing was left out"):
         assert text in page.words
 
 
@@ -145,23 +145,35 @@ def test_what_was_left_out_is_added_up(small_set, card, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "order", "cancel"),
+    ("low", "high", "words"),
     [
-        (-inf, -50, "50 or more ticks behind the touch", "bid 50 or more ticks behind the touch"),
-        (-4, -2, "2 to 4 ticks behind the touch", "bid 2 to 4 ticks behind the touch"),
-        (-1, -1, "1 tick behind the touch", "bid 1 tick behind the touch"),
-        (0, 0, "at the touch", "bid at the touch"),
-        (1, 1, "1 tick inside the spread", "ask at the touch"),
-        (3, CROSSING - 1, "3 or more ticks inside the spread", "ask 2 or more ticks behind the touch"),
-        (CROSSING, CROSSING, "at the other side's best", "none"),
-        (CROSSING, inf, "at or beyond the other side's best", "none"),
-        (CROSSING + 2, inf, "2 or more ticks beyond the other side's best", "none"),
-        (0, 1, "at the touch; 1 tick inside the spread", "bid at the touch; ask at the touch"),
+        (-inf, -50, "50 or more ticks behind the touch"),
+        (-4, -2, "2 to 4 ticks behind the touch"),
+        (-1, -1, "1 tick behind the touch"),
+        (0, 0, "at the touch"),
+        (1, 1, "1 tick inside the spread"),
+        (3, CROSSING - 1, "3 or more ticks inside the spread"),
+        (CROSSING, CROSSING, "at the other side's best"),
+        (CROSSING, inf, "at or beyond the other side's best"),
+        (CROSSING + 2, inf, "2 or more ticks beyond the other side's best"),
+        (0, 1, "at the touch; 1 tick inside the spread"),
     ],
 )
-def test_places_in_words(low, high, order, cancel):
-    assert order_place(low, high) == order
-    assert cancel_place(low, high) == cancel
+def test_places_in_words(low, high, words):
+    assert order_place(low, high) == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-inf, 0, "at the touch"),
+        (1, 1, "with 1 better price"),
+        (2, 4, "with 2 to 4 better prices"),
+        (9, inf, "with 9 or more better prices"),
+    ],
+)
+def test_levels_in_words(low, high, words):
+    assert cancel_level(low, high) == words
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def test_a_hand_made_session():
     assert levels[t.BUY, 0, :3].tolist() == [0, 4, 5]
     assert levels[t.BUY, 1, :3].tolist() == [10, 10, 50]
     # The cancel's id is unknown: it takes from the volume at its price.
-    assert cancel[: o.LEVELS].tolist() == [o.CANCEL_TYPE, -5, 20, 127 * SECOND, 96, 2]
+    # It leaves two better prices alone, 105 and 101.
+    assert cancel[: o.LEVELS].tolist() == [o.CANCEL_TYPE, -2, 20, 127 * SECOND, 96, 2]
     time, kind, side, price, size, filled, value, last, bid, ask, bid_size, ask_size = replayed.tape[1]
     assert (time, kind, side, price, size) == (OPEN + 3 * SECOND, t.LIMIT, t.BUY, 105, 60)
     assert (filled, value, last) == (50, 50 * 104, 104)

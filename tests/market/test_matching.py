@@ -12,6 +12,7 @@ from mars_lmm.market.types import (
     BUY,
     CANCEL,
     CANCEL_AT,
+    CLOSEST_SIZE,
     FOK,
     HALT,
     IOC,
@@ -50,7 +51,7 @@ def streams(draw):
         st.integers(0, 9) | st.sampled_from([-1, -(2**63), 2**63 - 1]),
         st.integers(0, 1),
     )
-    queue_rule = draw(st.sampled_from([OLDEST_FIRST, NEWEST_FIRST]))
+    queue_rule = draw(st.sampled_from([OLDEST_FIRST, NEWEST_FIRST, CLOSEST_SIZE]))
     return num_orders, num_ticks, queue_rule, draw(st.lists(order, min_size=1, max_size=60))
 
 
@@ -79,7 +80,7 @@ def test_agrees_with_the_reference_after_every_order(stream):
     [(16, 8, 24), (64, 40, 400), (512, 300, 4000), (300, 2000, 1000)],
     ids=["crowded", "small", "deep", "sparse"],
 )
-@pytest.mark.parametrize("queue_rule", [OLDEST_FIRST, NEWEST_FIRST])
+@pytest.mark.parametrize("queue_rule", [OLDEST_FIRST, NEWEST_FIRST, CLOSEST_SIZE])
 def test_agrees_with_the_reference_on_long_streams(num_orders, num_ticks, num_ids, queue_rule):
     orders = random_stream(num_ids, 20_000, num_ticks, 1000, num_ids)
     exchange, reference = pair(num_orders, num_ticks, 1000, queue_rule)

@@ -14,6 +14,7 @@ from mars_lmm.market.types import (
     BUY,
     CANCEL,
     CANCEL_AT,
+    CLOSEST_SIZE,
     DUPLICATE_ID,
     IOC,
     LIMIT,
@@ -151,6 +152,15 @@ def test_cancel_at_takes_the_stated_end_and_may_reduce_the_last(play, queue_rule
     reports, _, book = play([*rest, (CANCEL_AT, SELL, 102, 7, 0, 0)], queue_rule)
     assert reports[-1] == [ACCEPTED, 0, 0, 7, 102, 0, 0]
     assert book == {(SELL, 102): left}
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1, 3), (3, 3), (5, 2), (6, 2), (99, 2)])
+def test_cancel_at_takes_the_whole_of_the_order_of_the_nearest_size_the_newest_of_equals(play, size, taken):
+    sizes, owners = {1: 3, 2: 6, 3: 3, 4: size}, {4: 1}
+    rest = [(LIMIT, SELL, 102, sizes[i], i, owners.get(i, 0)) for i in sizes]
+    reports, _, book = play([*rest, (CANCEL_AT, SELL, 102, size, 0, 0)], CLOSEST_SIZE)
+    assert reports[-1] == [ACCEPTED, 0, 0, sizes[taken], 102, 0, 0]
+    assert book == {(SELL, 102): [(i, sizes[i], owners.get(i, 0)) for i in sizes if i != taken]}
 
 
 FULL = [(LIMIT, SELL, 105, 5, i, 0) for i in range(4)]

@@ -84,7 +84,7 @@ def test_default_shape():
     config = OrderModelConfig()
     assert (config.head_dim, config.num_kv_heads, config.num_mlp_channels) == (64, 4, 704)
     model = OrderModel(config)
-    embedding = (96 + 32 + 16 + 4001 + 1440) * 256 + 40 * 256 + 256 + 256 * 256
+    embedding = (96 + 32 + 16 + 4001 + 1440) * 256 + 3 * 33 * 4 + 40 * 4 * 256 + 256 + 256 * 256
     blocks = 8 * (4 * 256 * 256 + 3 * 256 * 704 + 2 * 256) + 256
     head = 49152 * 256
     assert model.num_parameters() == {
@@ -92,7 +92,7 @@ def test_default_shape():
         "blocks": blocks,
         "head": head,
         "total": embedding + blocks + head,
-        "non_embedding": 8 * (4 * 256 * 256 + 3 * 256 * 704) + 40 * 256 + 256 * 256 + head,
+        "non_embedding": 8 * (4 * 256 * 256 + 3 * 256 * 704) + 40 * 4 * 256 + 256 * 256 + head,
     }
     assert model.num_parameters()["total"] == sum(p.numel() for p in model.parameters())
     assert set(model.state_dict()) == dict(model.named_parameters()).keys()
@@ -101,7 +101,7 @@ def test_default_shape():
 def test_flops_and_bytes_follow_their_formulas(make_model):
     model = make_model(kv_heads=2, mlp_width=64)
     block = 32 * (4 + 2 * 2) * 8 + 32 * 32 + 3 * 32 * 64
-    products = 2 * block + 40 * 32 + 32 * 32 + 120 * 32
+    products = 2 * block + 40 * 4 * 32 + 32 * 32 + 120 * 32
     assert model.num_parameters()["non_embedding"] == products
     assert model.flops_per_token(1) == 6 * products + 12 * 2 * 32
     assert model.flops_per_token(WINDOW) == 6 * products + 12 * 2 * 32 * 8.5
@@ -111,7 +111,7 @@ def test_flops_and_bytes_follow_their_formulas(make_model):
     assert model.decode_flops_per_token() == 2 * products + 4 * 2 * 32 * WINDOW
     norms = (2 * 2 + 1 + 1) * 32
     written = model.kv_bytes(5) // WINDOW
-    expected = 4 * (products + norms + 5 * (5 * 32 + 120)) + model.kv_bytes(5) + written
+    expected = 4 * (products + norms + 3 * 33 * 4 + 5 * (5 * 32 + 120)) + model.kv_bytes(5) + written
     assert model.bytes_per_step(5) == expected
 
 
@@ -139,8 +139,7 @@ def test_flops_are_those_that_torch_counts(make_model, make_orders, head):
         model.loss(hidden, token[:, 1:], torch.ones(3, WINDOW)).backward()
     scores = 12 * 2 * 32
     unseen = scores * (WINDOW - 1) / 2
-    # The book is data: no gradient of it is computed.
-    expected = model.flops_per_token(WINDOW) + unseen - 2 * 40 * 32
+    expected = model.flops_per_token(WINDOW) + unseen
     assert counter.get_total_flops() == 3 * WINDOW * expected
 
 

@@ -89,7 +89,7 @@ def make_session(jit, observing, coding, mars_coding):
             uniforms(seeds[b], b, i, draws)
             made.waits[b, i, OURS] = waiting_time(tables, token[OURS], draws)
             made.due[b, i] = after(book, clock[o.LAST_TIME], made.waits[b, i, OURS])
-            decode(tables, token[OURS], clock, draws, made.orders[b, i, OURS])
+            decode(tables, token[OURS], book, clock, draws, made.orders[b, i, OURS])
             if token[MARS] >= 0:
                 made.waits[b, i, MARS] = mars_waiting_time(mars_tables, token[MARS], draws)
                 mars_decode(mars_tables, token[MARS], stream, draws, made.orders[b, i, MARS])
@@ -102,7 +102,7 @@ def device_kernel():
     jit = cuda.jit(device=True)
     venue = make_venue(jit)
     observing = make_observing(jit, venue, make_resolving(jit, venue).apply)
-    session = make_session(jit, observing, make_coding(jit), make_mars_coding(jit))
+    session = make_session(jit, observing, make_coding(jit, venue.trading.nth_price), make_mars_coding(jit))
 
     @cuda.jit
     def kernel(orders, times, seeds, tables, mars_tables, made):

@@ -63,7 +63,7 @@ from mars_lmm.tokenizers.mars_coding import MarsTables
 
 _1, _2, _3, _4 = int64[::1], int64[:, ::1], int64[:, :, ::1], int64[:, :, :, ::1]
 weights, features = float64[:, ::1], int16[:, :, ::1]
-tables = types.NamedTuple((*[_1] * 5, *[int16[::1]] * 2, *[_2] * 3, *[weights] * 3, boolean), CodingTables)
+tables = types.NamedTuple((*[_1] * 7, *[int16[::1]] * 3, *[_2] * 4, *[weights] * 4, boolean), CodingTables)
 mars_tables = types.NamedTuple((*[_1] * 4, *[_2] * 3, *[weights] * 3), MarsTables)
 kinds = (*[_2] * 4, _3, _4, *[_3] * 3, features, features, float64[:, :, ::1], _3, _2, _4)
 signature = (_3, _2, _1, tables, mars_tables, types.NamedTuple(kinds, Made))

@@ -3,6 +3,9 @@ import pytest
 
 from mars_lmm.data.replay import replay
 from mars_lmm.market import types as t
+from mars_lmm.market.book import empty_books
+from mars_lmm.market.cpu import VENUE
+from mars_lmm.market.exchange import Exchange
 from mars_lmm.tokenizers import observation as o
 from mars_lmm.tokenizers.coding import NUM_DECODE_DRAWS, make_coding
 from mars_lmm.tokenizers.cpu import CODING
@@ -26,12 +29,22 @@ def clock_of(bid, ask):
     return clock
 
 
+def book_of(bid, ask, levels=300, step=3):
+    """A book with orders every few ticks behind a touch."""
+    sides = (t.BUY, bid, -1), (t.SELL, ask, 1)
+    exchange = Exchange(empty_books(1, 2 * levels, 2 * levels * step + ask - bid, bid - levels * step))
+    prices = [(side, best + sign * step * i) for side, best, sign in sides for i in range(levels)]
+    exchange.run(np.array([(t.LIMIT, side, price, 100, i, 0) for i, (side, price) in enumerate(prices)]))
+    return exchange.books[0]
+
+
 WIDE = clock_of(10_000, 20_000)
+WIDE_BOOK = book_of(10_000, 20_000)
 
 
-def decode(tokenizer, token, draws, clock=WIDE):
+def decode(tokenizer, token, draws, clock=WIDE, book=WIDE_BOOK):
     order = np.zeros(t.NUM_ORDER_COLUMNS, dtype=np.int64)
-    CODING.decode(tokenizer.tables(), token, clock, draws, order)
+    CODING.decode(tokenizer.tables(), token, book, clock, draws, order)
     return order, CODING.waiting_time(tokenizer.tables(), token, draws)
 
 
@@ -41,11 +54,9 @@ def reencode(tokenizer, order, interval):
     cancel, buy, price = order[t.KIND] == t.CANCEL_AT, order[t.SIDE] == t.BUY, order[t.PRICE]
     ahead = price - 10_000 if buy else 20_000 - price
     beyond = ahead - 10_000
-    place = ahead
-    if cancel and not buy:
-        place = 1 - ahead
-    elif not cancel and beyond >= 0:
-        place = o.CROSSING + beyond
+    place = ahead if beyond < 0 else o.CROSSING + beyond
+    if cancel:
+        place = ahead // 3 if buy else 1 - ahead // 3  # the book has orders every three ticks
     row[0, o.TYPE] = o.CANCEL_TYPE if cancel else order[t.SIDE]
     row[0, [o.PLACE, o.SIZE, o.INTERVAL]] = place, order[t.SIZE], interval
     return int(tokenizer.encode(row)[0][0])
@@ -86,9 +97,17 @@ def test_places_by_hand(tokenizer):
         for side, price in ((t.BUY, buy), (t.SELL, sell)):
             order, _ = decode(tokenizer, (side * 32 + price_bin) * 32 * 16, np.zeros(NUM_DECODE_DRAWS), clock)
             assert order[t.PRICE] == price
-        if place < o.CROSSING:
-            order, _ = decode(tokenizer, (2 * 32 + price_bin) * 32 * 16, np.zeros(NUM_DECODE_DRAWS), clock)
-            assert (order[t.SIDE], order[t.PRICE]) == ((t.SELL, 109 + place) if place > 0 else (t.BUY, 100 + place))
+
+
+def test_a_cancel_names_its_side_and_a_level(tokenizer):
+    """Each of the first levels is common enough for a bin of its own."""
+    book, draws = book_of(100, 110, levels=5), np.zeros(NUM_DECODE_DRAWS)
+    for better in range(3):
+        level_bin = int(tokenizer.cancel.encode(np.array([better]))[0])
+        assert (tokenizer.cancel.values[level_bin] == better).all()
+        for half, side, price in ((0, t.BUY, 100 - 3 * better), (16, t.SELL, 110 + 3 * better)):
+            order, _ = decode(tokenizer, (2 * 32 + half + level_bin) * 32 * 16, draws, book=book)
+            assert order[[t.KIND, t.SIDE, t.PRICE]].tolist() == [t.CANCEL_AT, side, price]
 
 
 def test_an_empty_side_stands_next_to_the_mid(tokenizer):
@@ -107,7 +126,7 @@ def test_draws_reach_the_ends_of_a_bin(tokenizer):
 
 
 def test_plain_python_codes_alike(tokenizer, observed):
-    plain = make_coding(lambda function: function)
+    plain = make_coding(lambda function: function, VENUE.trading.nth_price)
     market = np.zeros((2, 42), dtype=np.int16)
     for row in observed[::997]:
         tokens = [c.encode(tokenizer.tables(), row, m) for c, m in zip((CODING, plain), market, strict=True)]
@@ -120,14 +139,19 @@ def test_features_of_a_book_with_missing_levels(tokenizer):
     row[0, o.CHANGE], row[0, o.MINUTE] = -17, 12
     levels = row[0, o.LEVELS :].reshape(2, 2, t.DEPTH)
     levels[:, 0] = -1
-    levels[t.BUY, 0, 0], levels[t.BUY, 1, 0] = 1, 300
+    levels[t.BUY, 0, :2], levels[t.BUY, 1, :2] = (1, 4), (300, 100)
     _, market = tokenizer.encode(row)
+    levels[t.SELL, 0, 0] = 2
+    _, both = tokenizer.encode(row)
     assert market[0, :2].tolist() == [-17, 12]
     features = market[0, 2:].reshape(2, 2, t.DEPTH)
     assert (features[t.SELL, 0] == 32).all()
     assert (features[t.SELL, 1] == 0).all()
-    assert features[t.BUY, 0, 0] == tokenizer.level_distance.encode(np.array([1]))[0]
-    assert features[t.BUY, 1, 0] == 1 + tokenizer.level_size.encode(np.array([300]))[0]
+    # The other side is empty, so there is no spread.
+    assert features[t.BUY, 0, 0] == tokenizer.spread.encode(np.array([0]))[0]
+    assert features[t.BUY, 0, 1:3].tolist() == [*tokenizer.level_gap.encode(np.array([3])), 32]
+    assert (both[0, 2:].reshape(2, 2, t.DEPTH)[:, 0, 0] == tokenizer.spread.encode(np.array([3]))).all()
+    assert features[t.BUY, 1, :3].tolist() == [*(1 + tokenizer.level_size.encode(np.array([300, 100]))), 0]
 
 
 def test_takers_rest_only_where_their_sizes_were_submitted(observed, tokenizer):

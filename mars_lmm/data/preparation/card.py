@@ -26,7 +26,7 @@ from mars_lmm.tokenizers.orders import OrderTokenizer
 from mars_lmm.whole_files import write_text
 
 HISTOGRAMS = {"places": PLACE_EDGES, "intervals": INTERVAL_EDGES, "sizes": SIZE_EDGES}
-BINS = ("price", "size", "interval", "level_distance", "level_size")
+BINS = ("price", "cancel", "size", "interval", "spread", "level_gap", "level_size")
 PATH = "FOLDER"  # stands for a feed's files in the command: where they lie is no part of a set
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 _NOT_TEXT = ("null", "true", "false", "nan", "inf")

@@ -83,15 +83,12 @@ def _bin_tables(bins: Mapping[str, Sequence[Sequence[int | None]]]) -> list[dict
         return lambda low, high: [f"{_between(low, high)} {unit}"]
 
     described = (
-        (
-            "price",
-            "Price",
-            ("of an order", "of a cancel"),
-            lambda low, high: [order_place(low, high), cancel_place(low, high)],
-        ),
+        ("price", "Price of an order", ("from the touch",), lambda low, high: [order_place(low, high)]),
+        ("cancel", "Price of a cancel", ("of either side",), lambda low, high: [cancel_level(low, high)]),
         ("size", "Size", ("units",), plain("units")),
         ("interval", "Interval", ("since the order before",), lambda low, high: [_times(low, high)]),
-        ("level_distance", "Distance of a book level", ("from the mid",), plain("ticks")),
+        ("spread", "Spread", ("between the best prices",), plain("ticks")),
+        ("level_gap", "Gap of a book level", ("to the one before",), plain("ticks")),
         ("level_size", "Size of a book level", ("units",), plain("units")),
     )
     return [
@@ -117,14 +114,12 @@ def order_place(low: float, high: float) -> str:
     return "; ".join(words)
 
 
-def cancel_place(low: float, high: float) -> str:
-    """The places from `low` to `high` of a cancel in words, which tell its side too."""
-    words = []
-    if bid := _clip(low, high, -inf, 0):
-        words.append("bid " + _ticks(-bid[1], -bid[0], "behind the touch", "at the touch"))
-    if ask := _clip(low, high, 1, o.CROSSING - 1):
-        words.append("ask " + _ticks(ask[0] - 1, _open_end(ask[1]) - 1, "behind the touch", "at the touch"))
-    return "; ".join(words) or "none"
+def cancel_level(low: float, high: float) -> str:
+    """From `low` to `high` better prices that a cancel leaves alone, in words."""
+    low = max(low, 0)
+    if low == high == 0:
+        return "at the touch"
+    return f"with {_between(low, high)} better price{'' if low == high == 1 else 's'}"
 
 
 def _clip(low: float, high: float, least: float, most: float) -> tuple[float, float] | None:

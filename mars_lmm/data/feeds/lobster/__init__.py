@@ -63,6 +63,7 @@ class LobsterFeed(Feed):
             name.end_ms * 10**6,
             rebuilt_takers=True,
             source=str(source.files[0]),
+            levels=name.levels,
         )
 
     def order_flow(self, session: FeedSession, ledger: Ledger) -> Iterator[Columns]:
