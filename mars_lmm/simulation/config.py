@@ -17,7 +17,7 @@ from mars_lmm.simulation.engine.coding import Coding
 from mars_lmm.simulation.engine.reading import READERS
 
 AUTO = "auto"
-QUEUE_RULES = {"newest": t.NEWEST_FIRST, "oldest": t.OLDEST_FIRST}
+QUEUE_RULES = {"whole": t.CLOSEST_SIZE, "newest": t.NEWEST_FIRST, "oldest": t.OLDEST_FIRST}
 SESSION_RULES, VENUE_RULES = "session", "venue"
 MODEL, AGENTS = "model", "agents"
 
@@ -115,8 +115,9 @@ class RolloutConfig:
     """session: the phases and auctions that the recorded session was replayed under; venue: all rules of its venue's
     file, prices and lots and accounts included; or another file of conf/market, or a path."""
     cancels: str = AUTO
-    """Which order of a price's queue the model's cancels take first: newest or oldest; auto: newest, and oldest for
-    imported MarS models."""
+    """What the cancels of the model, or of a baseline in its stead, take of a price's queue. whole: all of one order,
+    the one whose size is nearest to the cancel's; newest, oldest: so many units from that end on. auto: whole, and
+    oldest for imported MarS models."""
     attention: str = AUTO
     """How the model reads on: ring keeps the keys and values of each layer's window, window reads the last `window`
     orders anew for every order. auto: ring, which is exact for models trained here, and window for imported MarS
@@ -124,7 +125,8 @@ class RolloutConfig:
     agents: dict[str, Any] = field(default_factory=dict)
     """Agents by name: see docs/agents.md."""
     background: str = MODEL
-    """Whose orders agents meet: the model's, or agents: only each other's, such as the replay agent's."""
+    """Whose orders agents meet: the model's, or agents: only each other's, such as the replay agent's or a
+    baseline's."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What ends a rollout before its time."""
     seed: int = 0

@@ -88,7 +88,7 @@ def simulate(
     # Not a barrier of the processes' own: some may be at work for hours when others are done.
     while work.missing():
         time.sleep(1)
-    manifest = about | _describe(scenario, horizon, precision)
+    manifest = about | {"prepared": trained.prepared.address} | _describe(scenario, horizon, precision)
     return _assemble(manifest, scenario, work, output)
 
 
@@ -115,6 +115,7 @@ def _describe(scenario: Scenario, horizon: int, precision: str) -> dict[str, Any
         "horizon_ns": horizon,
         "rollouts": config.rollouts,
         "agents": [seat.name for seat in scenario.seats],
+        "background": [number for number, seat in enumerate(scenario.seats, 1) if seat.agent.background],
         "drawn": list(scenario.watched),
         "starts": [
             {

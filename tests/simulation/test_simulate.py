@@ -16,6 +16,7 @@ from mars_lmm.simulation import simulate
 from mars_lmm.simulation.config import LimitsConfig, RolloutConfig, WarmUpConfig
 from mars_lmm.simulation.engine import build
 from mars_lmm.simulation.engine.coding import OrderCoding
+from mars_lmm.simulation.fitting import fit_baselines
 from mars_lmm.simulation.loading import Trained
 from mars_lmm.simulation.output import fan, trajectories
 from mars_lmm.simulation.output.counts import table, troubles
@@ -149,7 +150,7 @@ def test_depth_is_what_the_trajectory_says(whole):
     assert compared > 50
 
 
-def stopped_at(trained, folder, monkeypatch, place):
+def stopped_at(trained, folder, monkeypatch, place, config=CONFIG):
     """Begin a simulation that fails in its batch number `place`."""
     made = []
 
@@ -163,7 +164,7 @@ def stopped_at(trained, folder, monkeypatch, place):
     with monkeypatch.context() as patch:
         patch.setattr(predict, "record_batch", record)
         with pytest.raises(OSError, match="disk is gone"):
-            run(trained, folder)
+            run(trained, folder, config)
     return folder / "simulation.batches"
 
 
@@ -198,6 +199,18 @@ def test_another_simulation_begins_anew(trained, tmp_path, monkeypatch, made):
     made.clear()
     run(trained, tmp_path, replace(CONFIG, seed=1))
     assert made == [[0, 0], [0, 1], [1, 1]]
+
+
+def test_with_other_parameters_of_a_baseline_it_begins_anew(trained, tmp_path, monkeypatch, made):
+    file = fit_baselines(trained.prepared, tmp_path / "fits")["cst"]
+    agents = {"cst": {"agent": "cst", "parameters": str(file)}}
+    config = replace(CONFIG, background="agents", agents=agents)
+    stopped_at(trained, tmp_path, monkeypatch, 2, config)
+    made.clear()
+    file.write_text(file.read_text().replace('"unit": ', '"unit": 1'))
+    manifest = run(trained, tmp_path, config)
+    assert made == [[0, 0], [0, 1], [1, 1]]
+    assert manifest["orders"] > 0
 
 
 def test_what_was_killed_while_it_tidied_up_is_finished(trained, tmp_path, monkeypatch):

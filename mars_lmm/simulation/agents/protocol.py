@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -53,8 +54,9 @@ class View:
         answered: Tensor,
         draws: Tensor,
         account_at: int,
+        flags: int = 0,
     ):
-        self._books, self._account_at = books, account_at
+        self._books, self._account_at, self._flags = books, account_at, flags
         self.time, self.begin = time, begin
         self.levels, self.orders, self.under_way, self.draws = levels, orders, under_way, draws
         self.answered = answered
@@ -111,6 +113,16 @@ class View:
         place = first + self._books[:, t.PHASE] * t.NUM_PHASE_COLUMNS + t.PHASE_MODE
         mode = self._books.gather(1, place[:, None])[:, 0]
         return (mode == t.CONTINUOUS) & (self._books[:, t.HALTED_UNTIL] == 0)
+
+    @property
+    def phase_end(self) -> Tensor:
+        """When the phase of the day ends, or the halt that interrupts it, int64[B]; `NEVER` if nothing follows."""
+        following = (self._books[:, t.PHASE] + 1).clamp(max=self._books[:, t.NUM_PHASES] - 1)
+        place = self._books[:, t.PHASES_AT] + following * t.NUM_PHASE_COLUMNS + t.PHASE_START
+        start = self._books.gather(1, place[:, None])[:, 0]
+        start = torch.where(following > self._books[:, t.PHASE], start, NEVER)
+        halt = self._books[:, t.HALTED_UNTIL]
+        return torch.where(halt > 0, torch.minimum(start, halt), start)
 
     def _account(self, column: int) -> Tensor:
         return self._books[:, self._account_at + column]
@@ -184,7 +196,7 @@ class View:
 
     def order(
         self,
-        kind: int,
+        kind: int | Tensor,
         side: int | Tensor,
         price: int | Tensor,
         size: int | Tensor,
@@ -212,6 +224,7 @@ class View:
             (t.SIZE, size),
             (t.ORDER_ID, order_id),
             (c.ARRIVAL, at),
+            (c.FLAGS, self._flags),
         ):
             rows[:, column] = value
         return rows
@@ -270,6 +283,7 @@ class View:
         rows[..., t.KIND] = torch.where(chosen & (ids != 0), t.CANCEL, t.IDLE)
         rows[..., t.SIZE] = size
         rows[..., t.ORDER_ID] = ids
+        rows[..., c.FLAGS] = self._flags
         return list(rows.unbind(dim=1))
 
 
@@ -297,11 +311,19 @@ class Agent(ABC):
         open_orders: M, how many of its orders may rest in a book at once.
         under_way: Q, how many of its orders may be on their way to the exchange at once.
         num_draws: Random numbers that a decision takes.
+        background: Its orders are the background order flow: nobody's, as the model's are. They may cancel what rests
+            (`t.CANCEL_AT`), pay no account, and are not among the view's `orders`.
+        recorded: It follows the recorded session, and brings what the feed revealed: books begin as the feed showed
+            them, without what is made up beyond.
+        files: What it has read: an interrupted simulation begins anew where one has changed.
     """
 
     open_orders: int = 8
     under_way: int = 32
     num_draws: int = 1
+    background: bool = False
+    recorded: bool = False
+    files: Sequence[Path] = ()
 
     def meet(self, starts: Sequence[Start], start_of: Tensor) -> None:  # noqa: B027 - few agents need it
         """Learn of the starts before the first step; start_of, int64[B], tells each book's.

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from mars_lmm.simulation.agents.bootstrap import BootstrapAgent
+from mars_lmm.simulation.agents.cont_stoikov_talreja import ContStoikovTalrejaAgent
+from mars_lmm.simulation.agents.hawkes import HawkesAgent
 from mars_lmm.simulation.agents.market_maker import MarketMaker
 from mars_lmm.simulation.agents.noise import NoiseAgent
 from mars_lmm.simulation.agents.pov import PovAgent
@@ -21,6 +24,9 @@ from mars_lmm.simulation.agents.twap import TwapAgent
 from mars_lmm.simulation.agents.user_file import is_user_file, load_agent
 
 BUILT_IN: dict[str, type[Agent]] = {
+    "bootstrap": BootstrapAgent,
+    "cst": ContStoikovTalrejaAgent,
+    "hawkes": HawkesAgent,
     "market_maker": MarketMaker,
     "noise": NoiseAgent,
     "pov": PovAgent,

@@ -33,6 +33,7 @@ class ReplayAgent(Agent):
     """
 
     num_draws = 0
+    recorded = True
     open_orders = 1
 
     def __init__(self, block: int = 64):

@@ -9,7 +9,6 @@ import torch
 
 from mars_lmm.data.market import load_rules
 from mars_lmm.market import types as t
-from mars_lmm.market.book import NO_SLOT, sections
 from mars_lmm.market.lockstep import take_snapshots
 from mars_lmm.market.repack import repack
 from mars_lmm.market.rules import DayRules, MarketRules
@@ -88,7 +87,7 @@ def make_engine(
         reader = _read(READERS[config.attention], model, chosen, device)
         fork = torch.from_numpy(np.repeat(np.arange(len(used)), copies)).to(device)
         sampling = Sampling.build(config.sampling, model.bins, device)
-        forecaster = Forecaster(model, reader.select(fork), sampling, QUEUE_RULES[config.cancels])
+        forecaster = Forecaster(model, reader.select(fork), sampling)
     for seat in seats:
         seat.agent.meet(starts, torch.from_numpy(np.asarray(start_of, dtype=np.int64)).to(device))
     return RolloutEngine(
@@ -98,6 +97,7 @@ def make_engine(
         forecaster,
         [seat.take() for seat in seats],
         Limits(int(config.limits.empty_side_seconds * 10**9), config.limits.rejections),
+        QUEUE_RULES[config.cancels],
         config.graph and (forecaster is None or forecaster.reader.fixed_shapes),
     )
 
@@ -107,17 +107,16 @@ def _books(
 ) -> np.ndarray:
     """The starts' books in one batch: all have the room of the largest."""
     days = [_day(config.rules, start) for start in starts]
-    num_orders = max(int(start.state.book[0, t.LIVE_ORDERS]) for start in starts) + room
-    num_ticks = max(int(start.state.book[0, t.NUM_TICKS]) for start in starts)
+    # Whoever follows the recorded session brings what its feed revealed.
+    as_seen = any(seat.agent.recorded for seat in seats)
+    seen = [start.book(as_seen) for start in starts]
+    num_orders = max(int(book[t.LIVE_ORDERS]) for book in seen) + room
+    num_ticks = max(int(book[t.NUM_TICKS]) for book in seen)
     schedules = [len(day.schedule) for day in days if day is not None]
-    num_phases = max(*schedules, *(int(start.state.book[0, t.NUM_PHASES]) for start in starts), 1)
+    num_phases = max(*schedules, *(int(book[t.NUM_PHASES]) for book in seen), 1)
     accounts = np.array([[0, 0, 0], *(seat.account for seat in seats)]) if seats else None
     books = []
-    for start, count, day in zip(starts, copies, days, strict=True):
-        book = start.state.book[0].copy()
-        # Whoever a feed says sent them, what rests at the start is the background: agents have the other owners.
-        live = sections(book).index[0]
-        book[live[live[:, 1] != NO_SLOT, 1] + t.OWNER] = t.BACKGROUND
+    for start, book, count, day in zip(starts, seen, copies, days, strict=True):
         # The clock of a book without rules has stood still; new rules hold from the start on.
         if not book[t.RULES + t.ENFORCED]:
             book[t.CLOCK] = start.time

@@ -44,7 +44,7 @@ class Coding(ABC):
         tables: The bins as arrays for those functions.
         num_features: F, market features of an order.
         num_stream: S, what is remembered of a book's earlier orders.
-        queue_rule: Which end of a queue the model's cancels take, unless the user says otherwise.
+        queue_rule: What the model's cancels take of a queue, unless the user says otherwise.
         attention: How its rollouts attend to their history, unless the user says otherwise: see `reading`.
         needs_window: A rollout begins with at least as many orders of history as the model's window.
         checksum: Identity of the tokenizer: histories coded by another one mean something else.
@@ -80,7 +80,7 @@ class OrderCoding(Coding):
 
     name = "orders"
     num_features, num_stream = NUM_MARKET_FEATURES, 0
-    queue_rule, attention, needs_window = t.NEWEST_FIRST, "ring", False
+    queue_rule, attention, needs_window = t.CLOSEST_SIZE, "ring", False
 
     def __init__(self, tokenizer: OrderTokenizer):
         self._tokenizer = tokenizer

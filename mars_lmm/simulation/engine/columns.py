@@ -76,6 +76,7 @@ NUM_QUEUED = FLAGS + 1
 RECORDED = 1  # of a recorded session: its id, owner and time stand, and nothing delays it
 ANONYMOUS = 2  # volume that is nobody's order: it changes the book and is not observed
 COLLECTED = 4  # collected by a call auction that the book's own schedule does not tell
+BACKGROUND = 8  # of the background order flow, as the model's are: its owner is nobody, and it pays no account
 
 # Columns of an agent's own order in the book, int64[NUM_OWN].
 OWN_ID, OWN_SIDE, OWN_PRICE, OWN_SIZE = range(4)

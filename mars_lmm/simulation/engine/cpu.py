@@ -18,7 +18,7 @@ from mars_lmm.tokenizers.cpu import OBSERVING
 
 def compile_program(coding: str) -> Target:
     """Compile the loops for one of `STEPS`; the machine code is kept on disk."""
-    program = make_program(scalar_njit, VENUE, OBSERVING, STEPS[coding](scalar_njit))
+    program = make_program(scalar_njit, VENUE, OBSERVING, STEPS[coding](scalar_njit, VENUE))
     draw_one, plan_one, look_one, send_one, track_one, act_one = program
     jit = partial(kept_njit, "market", "tokenizers", "simulation/engine", name=coding, _nrt=False)
 

@@ -32,7 +32,7 @@ def compile_program(coding: str) -> Target:
 
 def make_kernels(coding: str) -> dict[str, Any]:
     """The kernels by name; their arguments are those of `Target`'s functions."""
-    program = make_program(_device_function, VENUE, OBSERVING, STEPS[coding](_device_function))
+    program = make_program(_device_function, VENUE, OBSERVING, STEPS[coding](_device_function, VENUE))
     draw_one, plan_one, look_one, send_one, track_one, act_one = program
 
     @cuda.jit

@@ -248,7 +248,7 @@ def make_program(jit: Callable, venue: Venue, observing: Observing, coding: Step
         for column in range(c.NUM_QUEUED):
             entry[column] = order[column]
         if order[c.FLAGS] & c.RECORDED == 0:
-            entry[t.OWNER] = agent + 1
+            entry[t.OWNER] = t.BACKGROUND if order[c.FLAGS] & c.BACKGROUND != 0 else agent + 1
             if entry[t.ORDER_ID] == 0:
                 entry[t.ORDER_ID] = c.FIRST_AGENT_ID + (agent << c.IDS_OF_AGENT) + desk[c.SENT]
                 desk[c.SENT] += 1
@@ -291,14 +291,19 @@ def make_program(jit: Callable, venue: Venue, observing: Observing, coding: Step
         return greater((size + lot // 2) // lot * lot, (smallest + lot - 1) // lot * lot)
 
     @jit
+    def suit_venue(book, order):
+        """Make an order of the background's one that the venue takes, as those who trade there would."""
+        if order[t.KIND] == t.IOC and not takes_ioc(book):
+            order[t.KIND] = t.LIMIT
+        if order[t.KIND] != t.CANCEL_AT:
+            order[t.SIZE] = in_lots(book, order[t.SIDE], order[t.SIZE])
+
+    @jit
     def propose_order(tables, m, r, b):
         """Write the model's order, whose price is told from the touch as it is now."""
         progress, order = r.progress[b], r.order[b]
         decode(tables, m, b, progress[c.NEXT_TOKEN], r.draws[b, NUM_SAMPLE_DRAWS:], order)
-        if order[t.KIND] == t.IOC and not takes_ioc(m.books[b]):
-            order[t.KIND] = t.LIMIT
-        if order[t.KIND] != t.CANCEL_AT:
-            order[t.SIZE] = in_lots(m.books[b], order[t.SIDE], order[t.SIZE])
+        suit_venue(m.books[b], order)
         order[t.ORDER_ID] = progress[c.NEXT_ID]
         order[t.OWNER] = t.BACKGROUND
         order[c.ARRIVAL] = progress[c.NEXT_TIME]
@@ -314,6 +319,8 @@ def make_program(jit: Callable, venue: Venue, observing: Observing, coding: Step
             order[column] = entry[column]
         desk[c.FIRST] = (desk[c.FIRST] + 1) % a.queue.shape[2]
         desk[c.COUNT] -= 1
+        if order[c.FLAGS] & c.BACKGROUND != 0:
+            suit_venue(m.books[b], order)
         if order[c.FLAGS] & c.RECORDED == 0 and (order[t.KIND] == t.CANCEL or order[t.KIND] == t.REPLACE):
             slot = find(m.books[b], order[t.ORDER_ID])
             if slot != NO_SLOT:
@@ -367,7 +374,8 @@ def make_program(jit: Callable, venue: Venue, observing: Observing, coding: Step
             if desk[c.ON_ORDER] != 0 and agent + 1 != source:
                 desk[c.ON_ORDER] = 0
                 desk[c.WAKE] = lesser(desk[c.WAKE], time)
-        own_order = source > 0 and r.order[b, c.FLAGS] & c.RECORDED == 0 and r.order[b, t.KIND] != t.CANCEL
+        is_own = source > 0 and r.order[b, c.FLAGS] & (c.RECORDED | c.BACKGROUND) == 0
+        own_order = is_own and r.order[b, t.KIND] != t.CANCEL
         if own_order and report[t.RESTING] + report[t.PARKED] > 0:
             own, order_id = a.own[b, source - 1], r.order[b, t.ORDER_ID]
             kept = track_own(m, a, b, source - 1)
@@ -449,7 +457,8 @@ def make_program(jit: Callable, venue: Venue, observing: Observing, coding: Step
         else:
             take_from_queue(m, r, a, b, agent)
         recorded = r.order[b, c.FLAGS] & c.RECORDED != 0
-        accepted = execute(m, r, b, time, queue_rule if models else t.OLDEST_FIRST)
+        background = models or r.order[b, c.FLAGS] & c.BACKGROUND != 0
+        accepted = execute(m, r, b, time, queue_rule if background else t.OLDEST_FIRST)
         progress[c.SOURCE] = source
         if models and m.report[b, t.OUTCOME] == t.ACCEPTED:
             progress[c.IN_A_ROW] = 0

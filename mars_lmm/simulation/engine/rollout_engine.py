@@ -59,13 +59,11 @@ class Forecaster:
         model: In eval mode.
         reader: What it knows of each book's history.
         sampling: Temperature and masks.
-        queue_rule: Which end of a queue its cancels take.
     """
 
     model: OrderModel
     reader: Reader
     sampling: Sampling
-    queue_rule: int
 
 
 @dataclass
@@ -95,6 +93,8 @@ class RolloutEngine:
         forecaster: The model; None: no order comes but from agents.
         seats: The agents; the number of each is its place in here, counted from 1.
         limits: What ends a rollout before its time.
+        queue_rule: Which end of a queue the cancels of the background order flow take: the model's, or those of an
+            agent that stands in for it.
         use_graph: Capture the step as a CUDA graph. Where agents or readers do what a graph cannot hold, say no.
     """
 
@@ -106,12 +106,14 @@ class RolloutEngine:
         forecaster: Forecaster | None,
         seats: Sequence[Seat] = (),
         limits: Limits | None = None,
+        queue_rule: int = t.NEWEST_FIRST,
         use_graph: bool = True,
     ):
         self.batch, self.coding, self.seed = batch, coding, seed
         self.forecaster, self.seats = forecaster, list(seats)
         self.limits = limits or Limits(c.NEVER, 1 << 62)
         device = batch.market.books.device
+        self._queue_rule = queue_rule
         self._host = device.type == "cpu"
         self._use_graph = use_graph
         self.captures = use_graph and not self._host
@@ -175,8 +177,7 @@ class RolloutEngine:
     def trade(self) -> None:
         """Execute the earliest order of each book, unless an agent decides before."""
         arrays = self._market, self._rollout, self._agent, self._record
-        queue_rule = t.OLDEST_FIRST if self.forecaster is None else self.forecaster.queue_rule
-        self._program.act(*arrays, self._tables, queue_rule, self.limits)
+        self._program.act(*arrays, self._tables, self._queue_rule, self.limits)
         self.batch.record.cursor.add_(1)
 
     def read(self) -> None:
@@ -232,7 +233,8 @@ class RolloutEngine:
         states = ({name: value.index_select(0, books) for name, value in seat.state.items()} for seat in self.seats)
         seats = [replace(seat, state=state) for seat, state in zip(self.seats, states, strict=True)]
         batch = self.batch.select(books)
-        return RolloutEngine(batch, self.coding, self.seed, forecaster, seats, self.limits, self._use_graph)
+        settings = self.limits, self._queue_rule, self._use_graph
+        return RolloutEngine(batch, self.coding, self.seed, forecaster, seats, *settings)
 
     def part(self, book: int, rollout: int, time: int) -> None:
         """Let a book's future differ from here on: as another rollout, whose next order is drawn anew.
@@ -300,6 +302,7 @@ class RolloutEngine:
             answered=agent.desk[:, number, c.LAST_ARRIVAL] + seat.see_latency,
             draws=agent.draws[:, number],
             account_at=self._accounts_at + (number + 1) * t.NUM_ACCOUNT_COLUMNS,
+            flags=c.BACKGROUND if seat.agent.background else 0,
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mars_lmm.market import types as t
+from mars_lmm.market.venue import Venue
 from mars_lmm.tokenizers import mars_coding
 from mars_lmm.tokenizers.coding import make_coding
 from mars_lmm.tokenizers.mars_coding import make_mars_coding
@@ -19,13 +20,13 @@ class StepCoding(NamedTuple):
     encode: Callable  # (tables, m, b): code the order that was accepted last
 
 
-def make_orders_step(jit: Callable) -> StepCoding:
+def make_orders_step(jit: Callable, venue: Venue) -> StepCoding:
     """The coding of our models, compiled with `jit`."""
-    encode_order, waiting_time, decode_order = make_coding(jit)
+    encode_order, waiting_time, decode_order = make_coding(jit, venue.trading.nth_price)
 
     @jit
     def decode(tables, m, b, token, draws, order):
-        decode_order(tables, token, m.clock[b], draws, order)
+        decode_order(tables, token, m.books[b], m.clock[b], draws, order)
 
     @jit
     def encode(tables, m, b):
@@ -34,7 +35,7 @@ def make_orders_step(jit: Callable) -> StepCoding:
     return StepCoding(waiting_time, decode, encode)
 
 
-def make_mars_step(jit: Callable) -> StepCoding:
+def make_mars_step(jit: Callable, venue: Venue) -> StepCoding:
     """The coding of imported MarS models, compiled with `jit`."""
     encode_order, waiting_time, decode_order = make_mars_coding(jit)
 

@@ -44,7 +44,7 @@ def identity(
         coding: How orders are coded.
         starts: Where rollouts begin; their books and histories count, not where they came from.
         end_times: int64[N], when the rollouts of each start end.
-        seats: The agents; the source of their classes counts as well.
+        seats: The agents; the source of their classes and the files that they have read count as well.
     """
     return {
         "layout": LAYOUT,
@@ -56,13 +56,13 @@ def identity(
         "starts": _checksum(array for start in starts for array in _arrays(start)),
         "end_times": end_times.tolist(),
         "rules": _rules(config, starts),
-        "agents": {seat.name: _source(type(seat.agent)) for seat in seats},
+        "agents": {seat.name: [_source(type(seat.agent)), *map(_content, seat.agent.files)] for seat in seats},
     }
 
 
 def _arrays(start: Start) -> Iterable[np.ndarray]:
     yield np.array([start.time, start.next_id])
-    yield from (start.state.book, start.state.clock, start.token, start.market, start.stream)
+    yield from (start.state.book, start.state.clock, start.token, start.market, start.stream, start.unseen)
     if start.continuation is not None:
         yield start.continuation
 
@@ -81,7 +81,11 @@ def _rules(config: RolloutConfig, starts: Sequence[Start]) -> dict[str, str]:
 
 def _source(kind: type) -> str:
     file = inspect.getsourcefile(kind)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else kind.__qualname__
+    return _content(Path(file)) if file else kind.__qualname__
+
+
+def _content(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _checksum(arrays: Iterable[np.ndarray]) -> str:

@@ -6,7 +6,7 @@ from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.simulation.agents.registry import seat_plans
 from mars_lmm.simulation.config import RolloutConfig
 from mars_lmm.simulation.engine.coding import Coding
-from mars_lmm.simulation.starts.recorded import Moment, held_out_starts, start_at
+from mars_lmm.simulation.starts.recorded import Moment, held_out_starts, starts_at
 from mars_lmm.simulation.starts.saved import load_start
 from mars_lmm.simulation.starts.start import Start
 from mars_lmm.simulation.starts.warm_up import NANOS_PER_MINUTE, warm_up_start
@@ -33,8 +33,7 @@ def list_starts(config: RolloutConfig, prepared: PreparedSet | None, coding: Cod
     starts: list[Start] = []
     if config.starts:
         starts += held_out_starts(prepared, coding, config.starts, horizon, history)
-    for moment in map(Moment.parse, config.at):
-        starts.append(start_at(prepared, coding, moment.symbol, moment.date, moment.time, history, horizon))
+    starts += starts_at(prepared, coding, [Moment.parse(text) for text in config.at], history, horizon)
     starts += [load_start(path, coding) for path in config.saved]
     for start in starts:
         start.check_history(coding, window)

@@ -18,6 +18,7 @@ from mars_lmm.market.quantities import nanoseconds
 from mars_lmm.simulation.engine.coding import Coding
 from mars_lmm.simulation.starts.session_time import closing_time, pass_to, passed
 from mars_lmm.simulation.starts.start import Start
+from mars_lmm.simulation.starts.unseen import unseen_orders
 from mars_lmm.tokenizers.open_time import add_open_time, open_time_between
 
 _MOST_LISTED = 20  # sessions that a message names
@@ -71,7 +72,7 @@ def start_at(
     history: int,
     horizon: int | None = None,
 ) -> Start:
-    """A start at any moment of any session of a prepared set, the part that is trained on included.
+    """A start at one moment; `starts_at` tells the rest.
 
     Args:
         prepared: The prepared set.
@@ -79,26 +80,54 @@ def start_at(
         symbol: The instrument.
         date: ISO date; None where the set has one session of the instrument.
         time: Nanoseconds since midnight, or HH:MM[:SS[.fff]].
-        history: Orders of history to keep, at least 1.
-        horizon: Nanoseconds of open market for which the real continuation is kept; None: until the close.
+        history: Orders of history to keep.
+        horizon: Nanoseconds of open market for which the real continuation is kept.
 
     Raises:
-        DataError: There is no such session, or no orders before the start; or the time is outside the session.
         ValueError: The time is not written as one.
     """
     if isinstance(time, str):
         time = nanoseconds("the time of a start", time)
-    number = _find(prepared, symbol, date)
-    flow = prepared.flow(number)
-    open_time, close = flow.session.open_time, closing_time(_schedule(flow), flow.session)
-    if not open_time <= time < close:
-        raise DataError(
-            flow.session.name,
-            f"a start at {_clock(time)} is outside the session: choose a time from {_clock(open_time)} on and before "
-            f"{_clock(close)}",
-        )
-    (start,) = _session_starts(flow, coding, [time], horizon, history, prepared.sessions[number]["held_out_from"])
+    (start,) = starts_at(prepared, coding, [Moment(symbol, date, time)], history, horizon)
     return start
+
+
+def starts_at(
+    prepared: PreparedSet, coding: Coding, moments: Sequence[Moment], history: int, horizon: int | None = None
+) -> list[Start]:
+    """Starts at any moments of any sessions of a prepared set, the part that is trained on included.
+
+    Args:
+        prepared: The prepared set.
+        coding: Codes the histories.
+        moments: When they are.
+        history: Orders of history to keep, at least 1.
+        horizon: Nanoseconds of open market for which the real continuation is kept; None: until the close.
+
+    Raises:
+        DataError: There is no such session, or no orders before a start; or its time is outside the session.
+    """
+    of_session: dict[int, list[int]] = {}
+    for place, moment in enumerate(moments):
+        of_session.setdefault(_find(prepared, moment.symbol, moment.date), []).append(place)
+    starts: list[Start | None] = [None] * len(moments)
+    for number, places in of_session.items():
+        flow = prepared.flow(number)
+        places.sort(key=lambda place: moments[place].time)
+        times = [moments[place].time for place in places]
+        open_time, close = flow.session.open_time, closing_time(_schedule(flow), flow.session)
+        for time in times:
+            if not open_time <= time < close:
+                raise DataError(
+                    flow.session.name,
+                    f"a start at {_clock(time)} is outside the session: choose a time from {_clock(open_time)} on and "
+                    f"before {_clock(close)}",
+                )
+        held_out_from = prepared.sessions[number]["held_out_from"]
+        made = _session_starts(flow, coding, times, horizon, history, held_out_from)
+        for place, start in zip(places, made, strict=True):
+            starts[place] = start
+    return starts
 
 
 @dataclass(frozen=True)
@@ -202,6 +231,7 @@ def _session_starts(
                 tape[here:there].copy(),
                 past.stream,
                 flow=flow,
+                unseen=unseen_orders(flow.session, at_start.book[0], observed[:here], time),
                 held_out=time >= held_out_from,
             )
         )

@@ -23,7 +23,7 @@ from mars_lmm.simulation.engine.coding import Coding
 from mars_lmm.simulation.starts.start import Start
 from mars_lmm.tokenizers import observation as o
 
-VERSION = 1
+VERSION = 2
 _KEY = "start"  # of the metadata
 
 # A book is saved as it lies in memory: a program whose books have other columns cannot read it.
@@ -47,6 +47,7 @@ def save_start(path: Path | str, start: Start, coding: Coding) -> None:
         "market": start.market,
         "stream": start.stream,
         "touch": start.touch,
+        "unseen": start.unseen,
     }
     if start.continuation is not None:
         arrays["continuation"] = start.continuation
@@ -122,5 +123,6 @@ def _start(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Start:
         arrays.get("continuation"),
         arrays["stream"],
         about["next_id"],
+        unseen=arrays["unseen"],
         held_out=about["held_out"],
     )

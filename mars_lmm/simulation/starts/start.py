@@ -10,10 +10,12 @@ import numpy as np
 from mars_lmm.data.flow import OrderFlow, Session
 from mars_lmm.data.replay import MarketState
 from mars_lmm.market import types as t
+from mars_lmm.market.book import NO_SLOT, sections
 from mars_lmm.simulation.engine.coding import Coding
 from mars_lmm.simulation.engine.columns import FIRST_SIMULATED_ID
 from mars_lmm.simulation.starts.handover import without_agents
 from mars_lmm.simulation.starts.session_time import closing_time, passed
+from mars_lmm.simulation.starts.unseen import completed
 from mars_lmm.tokenizers import observation as o
 
 
@@ -32,6 +34,8 @@ class Start:
         stream: int64[S], what the model's coding remembers of the session.
         next_id: The id of the next simulated order.
         flow: The recorded session, for agents that follow it; None where there is none.
+        unseen: int64[K, NUM_ORDER_COLUMNS], orders that complete the book for rollouts; see
+            `mars_lmm.simulation.starts.unseen`.
         held_out: Whether the moment lies in the part of the prepared set that is not trained on; None where it comes
             from no such set.
     """
@@ -46,7 +50,19 @@ class Start:
     stream: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     next_id: int = FIRST_SIMULATED_ID
     flow: OrderFlow | None = None
+    unseen: np.ndarray = field(default_factory=lambda: np.zeros((0, t.NUM_ORDER_COLUMNS), dtype=np.int64))
     held_out: bool | None = None
+
+    def book(self, as_seen: bool = False) -> np.ndarray:
+        """A copy of the book, int64[N], whose orders are all the background's, whoever a feed says sent them.
+
+        Args:
+            as_seen: Leave it as the feed showed it, for whoever follows the recorded session.
+        """
+        book = self.state.book[0].copy() if as_seen else completed(self.state.book[0], self.unseen)
+        live = sections(book).index[0]
+        book[live[live[:, 1] != NO_SLOT, 1] + t.OWNER] = t.BACKGROUND
+        return book
 
     def end_time(self, horizon: int) -> int:
         """When a rollout ends, at the latest when the session closes; see `session_time`.

@@ -107,7 +107,7 @@ def test_a_target_is_asked_for():
         ("{agent: twap, target: 1, latency: 3}", ["agents.x.latency: give market_data: ..., orders: ..."]),
         ("{agent: twap, target: 1, account: {money: 1}}", ["agents.x.account: 'money' is unknown"]),
         ("{agent: twap, target: 1, account: {cash: 1.5}}", ["agents.x.account.cash=1.5: give a whole number"]),
-        ("{size: 3}", ["agents.x: give agent=NAME, one of market_maker"]),
+        ("{size: 3}", ["agents.x: give agent=NAME, one of bootstrap, cst"]),
         ("5", ["agents.x: give agent=NAME"]),
         ("{agent: missing.py}", ["agents.x.agent: missing.py: no such file"]),
     ],

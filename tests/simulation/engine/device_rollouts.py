@@ -41,8 +41,18 @@ class Taker(Agent):
         return Decision(view.full(NEVER), [view.market(t.BUY, 2, where=view.draws[:, 0] < 0.2)], on_order=True)
 
 
+class Canceller(Agent):
+    """Takes from what rests, and trades, in nobody's name."""
+
+    background = True
+
+    def act(self, view, state):
+        orders = [view.order(t.CANCEL_AT, t.BUY, view.bid, 5), view.order(t.IOC, t.BUY, view.ask, 1)]
+        return Decision(view.time + 10**9, orders)
+
+
 def make_rollouts(device="cpu", rollouts=2, **config):
-    """Rollouts of a small model with two agents."""
+    """Rollouts of a small model with three agents."""
     flow = synthetic_session(SyntheticConfig(minutes=5, seed=3), 0)
     replayed = replay(flow)
     tokenizer = OrderTokenizer.fit(replayed.observed, takers_rest=True)
@@ -52,6 +62,7 @@ def make_rollouts(device="cpu", rollouts=2, **config):
     time, touch = int(replayed.tape[-1, 0]), replayed.tape[-1]
     start = Start(flow.session, time, replayed.state, token, market, touch)
     plans = [SeatPlan("quoter", Quoter(), (10**9, 100, 100), 10**8, 10**7), SeatPlan("taker", Taker())]
+    plans.append(SeatPlan("canceller", Canceller()))
     numbers = np.zeros(rollouts, dtype=np.int64), np.arange(rollouts)
     return make_engine(RolloutConfig(seed=3, **config), model, OrderCoding(tokenizer), [start], *numbers, 10**6, plans)
 

@@ -37,7 +37,7 @@ def named(kind, *fields):
 
 
 tables = {
-    "orders": named(CodingTables, *[_1] * 5, *[int16[::1]] * 2, *[_2] * 3, *[weights] * 3, boolean),
+    "orders": named(CodingTables, *[_1] * 7, *[int16[::1]] * 3, *[_2] * 4, *[weights] * 4, boolean),
     "mars": named(MarsTables, *[_1] * 4, *[_2] * 3, *[weights] * 3),
 }[sys.argv[1]]
 m = named(arrays.MarketArrays, *[_2] * 4, _1, int16[:, ::1], _2, bools, _2, _4, _3)
