@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -100,20 +99,16 @@ def simulate(config: SimulateConfig, composed: DictConfig) -> None:
 def evaluate(config: EvaluateConfig, composed: DictConfig) -> None:
     """Score a run's simulation and write its report."""
     from mars_lmm.evaluation.evaluate import evaluate as score
-    from mars_lmm.training.curves import CURVES
 
-    run = Path(config.run)
-    summary = run / TRAINING_SUMMARY
-    training = json.loads(summary.read_text()) if summary.exists() else None
-    if training:
-        training["metrics_csv"] = str(run / CURVES)
-    scored = score(run / "simulation", run / "evaluation", training, _command())
-    report = run / "report.html"
-    shutil.copyfile(run / "evaluation" / "report.html", report)
+    _quiet_lightning()
+    # Built before anything is read, so that a bad setting is an error now.
+    trainer = build(OmegaConf.to_container(composed, resolve=True)["trainer"])
+    scored = score(config, trainer, _command())
     left_out = scored["simulation"]["left_out"]
     if left_out:
         print(f"\nwarning: {left_out} starts are left out, as they have no real continuation, or no date")
-    print(f"\nwrote {run / 'evaluation'}\nreport: {report}\nnext: open it in a browser")
+    run = Path(config.run)
+    print(f"\nwrote {run / 'evaluation'}\nreport: {run / 'report.html'}\nnext: open it in a browser")
 
 
 def _quiet_lightning() -> None:

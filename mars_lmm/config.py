@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from mars_lmm.data.config import DataConfig
 from mars_lmm.data.market import load_rules
+from mars_lmm.evaluation.config import EvaluateConfig
 from mars_lmm.models.order_model import OrderModelConfig
 from mars_lmm.models.precision import PRECISIONS
 from mars_lmm.simulation.config import SESSION_RULES, VENUE_RULES, RolloutConfig
@@ -75,14 +76,6 @@ class SimulateConfig(RolloutConfig):
             raise ValueError(f"precision={self.precision!r}: choose {', '.join(PRECISIONS)}")
         if self.rules not in (SESSION_RULES, VENUE_RULES):
             load_rules(self.rules)
-
-
-@dataclass
-class EvaluateConfig:
-    """`evaluate.py`: score a run's simulation and write its report."""
-
-    run: str = MISSING
-    """The run folder, with a simulation in it."""
 
 
 _store = ConfigStore.instance()

@@ -65,7 +65,10 @@ def test_train_simulate_evaluate(folder):
     done = run_script(folder, "evaluate.py", "run=outputs/demo")
     assert done.returncode == 0, done.stderr
     assert (run / "report.html").stat().st_size > 10_000
-    assert (run / "evaluation" / "facts.json").exists()
+    for task in ("facts", "lob_bench", "table7", "likelihood"):
+        assert (run / "evaluation" / f"{task}.json").exists()
+    baselines = {path.name for path in (run / "baselines").iterdir()}
+    assert baselines == {"fits", "noise", "cst", "hawkes", "bootstrap"}
 
 
 def test_the_same_command_goes_on_with_the_run(folder):
@@ -100,6 +103,10 @@ def test_the_same_command_goes_on_with_the_run(folder):
         ("simulate.py", ["run=outputs/none", "+trainer.limit_predict_batches=1"], "made whole"),
         ("simulate.py", ["run=outputs/none", "+trainer.gpu=1"], "lightning.Trainer"),
         ("evaluate.py", ["run=outputs/none"], "outputs/none"),
+        ("evaluate.py", ["run=outputs/none", "task=fact"], "choose facts, lob_bench"),
+        ("evaluate.py", ["run=outputs/none", "baselines=[zero]"], "'zero' is unknown"),
+        ("evaluate.py", ["run=outputs/none", "simulation.rollouts=0"], "all must be positive"),
+        ("evaluate.py", ["run=outputs/none", "+simulation.start=2"], "unknown key simulation.start"),
     ],
 )
 def test_bad_input_ends_with_a_message(folder, script, arguments, message):

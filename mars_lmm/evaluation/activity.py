@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mars_lmm.evaluation.bars import MINUTE
-from mars_lmm.evaluation.facts import Panel, returns
+from mars_lmm.evaluation.facts.panel import Panel
+from mars_lmm.evaluation.facts.statistics import returns
+from mars_lmm.evaluation.grid import MINUTE
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION, SimulationRun
 from mars_lmm.market.types import BUY, CANCEL, CANCEL_AT
 from mars_lmm.simulation.output.fan import BAND_QUANTILES, start_label
@@ -106,9 +108,9 @@ def tails(panels: dict[str, Panel]) -> dict:
     multiples = np.arange(0, 8.01, 0.25)
     shares = {}
     for source, panel in panels.items():
-        r = returns(panel.price_last)
+        r = returns(panel.price_last).numpy(force=True)
         for index in range(len(panel.symbols)):
-            rows = panel.symbol == index
+            rows = panel.symbol.numpy(force=True) == index
             known = r[rows][np.isfinite(r[rows])]
             deviation = known.std() if len(known) else 0.0
             r[rows] = r[rows] / deviation if deviation > 0 else np.nan
@@ -129,14 +131,12 @@ def fan(run: SimulationRun, bars: pa.Table, most_starts: int = 6, most_paths: in
 
     Returns:
         `starts`: for each drawn start its label, the `replay` mid-price [M + 1], `quantiles` [5, M + 1] and
-        some `paths`; `coverage`: the share of replay minutes of all starts inside the central 50 % and 90 %
-        of the rollouts, and the share to expect from a calibrated model with that many rollouts.
+        some `paths`.
     """
     num_starts, num_rollouts = len(run.manifest["starts"]), run.manifest["rollouts"]
-    mid = bars["price_mid_last"].to_numpy()
-    num_replay = num_starts * (run.manifest["horizon_ns"] // MINUTE + 1)
-    replay = mid[:num_replay].reshape(num_starts, -1)
-    rollouts = mid[num_replay:].reshape(num_starts, num_rollouts, -1)
+    mid = {source: bars.filter(pc.equal(bars["source"], source))["price_mid_last"].to_numpy() for source in SOURCES}
+    replay = mid[REPLAY].reshape(num_starts, -1)
+    rollouts = mid[SIMULATION].reshape(num_starts, num_rollouts, -1)
     quantiles = np.quantile(rollouts, BAND_QUANTILES, axis=1)  # [5, S, M + 1]
     drawn = np.unique(np.linspace(0, num_starts - 1, min(num_starts, most_starts)).round().astype(int))
     return {
@@ -149,25 +149,4 @@ def fan(run: SimulationRun, bars: pa.Table, most_starts: int = 6, most_paths: in
             }
             for start in drawn
         ],
-        "coverage": {
-            "50": _coverage(replay, quantiles[1], quantiles[3]),
-            "90": _coverage(replay, quantiles[0], quantiles[4]),
-            "expected_50": _expected_coverage(num_rollouts, 0.25),
-            "expected_90": _expected_coverage(num_rollouts, 0.05),
-        },
     }
-
-
-def _coverage(replay: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    inside = ((low <= replay) & (replay <= high))[:, 1:]
-    known = np.isfinite(replay + low + high)[:, 1:]
-    return inside[known].mean() if known.any() else np.nan
-
-
-def _expected_coverage(num_rollouts: int, tail: float) -> float:
-    """Chance that one more path of the same kind falls between the sample quantiles `tail` and 1 - `tail`.
-
-    The interpolated order statistic (n - 1) * tail + 1 of n uniform numbers has the mean
-    ((n - 1) * tail + 1) / (n + 1).
-    """
-    return 1 - 2 * ((num_rollouts - 1) * tail + 1) / (num_rollouts + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +18,23 @@ REPLAY, SIMULATION = "Replay", "Simulation"
 # The columns of a trajectory that an evaluation reads; a file may have more.
 COLUMNS = (
     *("start", "rollout", "time", "kind", "side", "size", "filled", "fill_value", "last_price"),
-    *("bid", "ask"),
+    *("price", "bid", "ask", "bid_size", "ask_size", "source", "order_id"),
 )
 _MANIFEST_KEYS = (
     *("horizon_ns", "rollouts", "starts", "seed", "checkpoint"),
-    *("orders", "orders_per_second", "seconds", "rejected", "ended"),
+    *("orders", "by_kind", "orders_per_second", "seconds", "rejected", "ended"),
 )
-_START_KEYS = ("start", "symbol", "date", "time_ns", "recorded", "tick_size", "bid", "ask", "last_price")
+_START_KEYS = ("start", "symbol", "date", "time_ns", "end_ns", "recorded", "tick_size", "bid", "ask", "last_price")
+
+FOLDER, MANIFEST = "simulation", "simulation.json"
+"""Where a run keeps its simulation, and what tells that it is finished."""
 
 _NO_ORDERS = "holds no orders; check the horizon and the rejections in simulation.json"
 
 
 @dataclass(frozen=True)
 class SimulationRun:
-    """A simulation and the replay of the same starts.
+    """Simulations from the same starts, and their replay.
 
     Starts that nobody knows the real continuation of, such as those of agents' warm-ups, are left out, and so are those
     of sessions without a date.
@@ -41,20 +44,57 @@ class SimulationRun:
         orders: For each source, the columns of its accepted orders, each an array [N], sorted by start,
             rollout and time.
         left_out: How many starts are left out.
+        others: The manifests of the sources beside the replay and `SIMULATION`.
     """
 
     manifest: dict
     orders: dict[str, dict[str, np.ndarray]]
     left_out: int = 0
+    others: dict[str, dict] = field(default_factory=dict)
+
+    @property
+    def simulated(self) -> dict[str, dict]:
+        """The manifest of each simulated source; this simulation's own comes first."""
+        return {SIMULATION: self.manifest} | self.others
 
     def num_rollouts(self, source: str) -> int:
         """Paths per start: the replay has one."""
-        return 1 if source == REPLAY else self.manifest["rollouts"]
+        return 1 if source == REPLAY else self.simulated[source]["rollouts"]
 
     def path(self, source: str) -> np.ndarray:
         """Number of the path that each order belongs to, counted over starts and rollouts, int64[N]."""
         columns = self.orders[source]
         return columns["start"].astype(np.int64) * self.num_rollouts(source) + columns["rollout"]
+
+    def beside(self, name: str, folder: Path) -> SimulationRun:
+        """This and another simulation of the same starts, as one more source.
+
+        Args:
+            name: What to call it.
+            folder: Its output folder.
+
+        Raises:
+            DataError: It cannot be read, or has other starts or another horizon.
+        """
+        other = SimulationRun.read(folder)
+        mine, theirs = self.moments, other.moments
+        if mine != theirs or self.manifest["horizon_ns"] != other.manifest["horizon_ns"]:
+            listed = ", ".join(f'"{moment}"' for moment in mine)
+            raise DataError(
+                folder / MANIFEST,
+                f"has other starts, or other minutes, than {name} is to be compared with; simulate that run with "
+                f"starts=0 at='[{listed}]' minutes={self.manifest['horizon_ns'] / 60e9:g}",
+            )
+        return replace(
+            self,
+            orders=self.orders | {name: other.orders[SIMULATION]},
+            others=self.others | {name: other.manifest},
+        )
+
+    @property
+    def moments(self) -> list[str]:
+        """When the starts are, as `simulate.py` takes them for `at`."""
+        return [f"{start['symbol']} {start['date']} {_clock(start['time_ns'])}" for start in self.manifest["starts"]]
 
     @classmethod
     def read(cls, folder: Path) -> SimulationRun:
@@ -64,8 +104,8 @@ class SimulationRun:
             DataError: A file is missing, unreadable, empty, or does not fit the others; or no start has a real
                 continuation and a date.
         """
-        path = folder / "simulation.json"
-        manifest = _read_manifest(path)
+        path = folder / MANIFEST
+        manifest = read_manifest(path)
         kept = _comparable(path, manifest["starts"])
         orders = {
             REPLAY: _read_orders(folder / "replay.parquet", manifest, kept, 1),
@@ -76,7 +116,12 @@ class SimulationRun:
         return cls(manifest | {"starts": starts, "tick_size": starts[0]["tick_size"]}, orders, left_out)
 
 
-def _read_manifest(path: Path) -> dict:
+def read_manifest(path: Path) -> dict:
+    """The content of a finished simulation's `simulation.json`.
+
+    Raises:
+        DataError: It is missing, unreadable, or lacks something.
+    """
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -90,6 +135,12 @@ def _read_manifest(path: Path) -> dict:
     if [start["start"] for start in manifest["starts"]] != list(range(len(manifest["starts"]))):
         raise DataError(path, "starts are not numbered 0, 1, 2, ...; run the simulation again")
     return manifest
+
+
+def _clock(time: int) -> str:
+    """Nanoseconds since midnight as HH:MM:SS.fffffffff."""
+    seconds, fraction = divmod(time, 10**9)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:09}"
 
 
 def _comparable(path: Path, starts: list[dict]) -> list[int]:

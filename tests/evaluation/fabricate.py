@@ -21,6 +21,7 @@ def write_simulation(folder, starts=6, rollouts=8, minutes=12, seed=0, orders_pe
             "symbol": "AAPL",
             "date": "2012-06-21",
             "time_ns": int(10 * HOUR + number * (minutes + 5) * MINUTE),
+            "end_ns": int(10 * HOUR + number * (minutes + 5) * MINUTE + minutes * MINUTE),
             "recorded": True,
             "tick_size": 0.01,
             "bid": 58_500 + 40 * number,
@@ -50,6 +51,7 @@ def write_simulation(folder, starts=6, rollouts=8, minutes=12, seed=0, orders_pe
         "rollouts": rollouts,
         "starts": begins,
         "orders": len(rows),
+        "by_kind": {"model": {"limit": len(rows)}},
         "orders_per_second": 5_432.1,
         "rejected": {"nothing_to_cancel": len(rows) // 90, "bad_price": len(rows) // 900},
         "ended": {"horizon": starts * rollouts, "orders": 0},
@@ -95,12 +97,14 @@ def _orders(generator, start, rollout, minutes, orders_per_minute, tick_step, cl
             "ask": ask.astype(number),
             "bid_size": np.full(num_orders, 300, number),
             "ask_size": np.full(num_orders, 300, number),
+            "source": np.zeros(num_orders, np.int16),
+            "order_id": np.zeros(num_orders, np.int64),
         }
     )
 
 
 def write_training(folder, steps=2000):
-    """Write a CSV log as a training run does; returns what is known of the run."""
+    """Write what a training run leaves for a report: its log, and what is known of it."""
     generator = np.random.default_rng(0)
     lines = ["step,epoch,train/nats,validation/nats"]
     for step in range(9, steps, 10):
@@ -110,8 +114,7 @@ def write_training(folder, steps=2000):
             lines.append(f"{step},0,,{nats + 0.05:.4f}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
-    return {
-        "metrics_csv": str(folder / "metrics.csv"),
+    summary = {
         "nats": 5.652,
         "baselines": {"uniform": 10.80, "unigram": 7.31, "bigram": 6.42},
         "model": {"width": 128, "layers": 4, "heads": 4, "window": 256},
@@ -120,3 +123,4 @@ def write_training(folder, steps=2000):
         "data": "AAPL, 2012-06-21, trained before 14:00:00",
         "commands": ["python train.py experiment=demo"],
     }
+    (folder / "training.json").write_text(json.dumps(summary))

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from mars_lmm.evaluation.facts import Panel
+from mars_lmm.evaluation.facts.panel import Panel
 
 DAY, MINUTE = 86400 * 10**9, 60 * 10**9
 

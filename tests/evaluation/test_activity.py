@@ -5,9 +5,9 @@ import pytest
 from fabricate import write_simulation
 from paths import gaussian
 
-from mars_lmm.evaluation.activity import TYPES, _expected_coverage, _wait, activity, fan, tails
+from mars_lmm.evaluation.activity import TYPES, _wait, activity, fan, tails
 from mars_lmm.evaluation.bars import minute_bars
-from mars_lmm.evaluation.facts import panels
+from mars_lmm.evaluation.facts.panel import panels
 from mars_lmm.evaluation.trajectories import SimulationRun
 from mars_lmm.market.types import BUY, CANCEL_AT
 
@@ -55,7 +55,7 @@ def test_waiting_times_do_not_span_paths(run):
         assert wait.sum() <= 6 * 60 * len(first)
 
 
-def test_fan_quantiles_and_coverage(run):
+def test_fan_quantiles(run):
     bars = minute_bars(run)
     found = fan(run, bars, most_starts=3)
     assert len(found["starts"]) == 3
@@ -71,14 +71,6 @@ def test_fan_quantiles_and_coverage(run):
     assert len(mids) == 3
     assert last["quantiles"][:, 4] == pytest.approx(np.quantile(mids, [0.05, 0.25, 0.5, 0.75, 0.95]))
     assert last["label"] == "AAPL  2012-06-21  10:33:00"
-    assert 0 <= found["coverage"]["50"] <= found["coverage"]["90"] <= 1
-
-
-def test_expected_coverage_is_what_calibrated_rollouts_reach():
-    draws = np.random.default_rng(0).random((40_000, 9))
-    low, high = np.quantile(draws[:, :8], [0.05, 0.95], axis=1)
-    inside = ((low <= draws[:, 8]) & (draws[:, 8] <= high)).mean()
-    assert _expected_coverage(8, 0.05) == pytest.approx(inside, abs=0.01)
 
 
 def test_tails_of_a_gaussian():

@@ -1,4 +1,4 @@
-"""The whole way from a simulation's folder to its report."""
+"""The whole way from a simulation's folder to its report, without a model: the facts alone."""
 
 import json
 import re
@@ -10,14 +10,17 @@ import pytest
 from fabricate import write_simulation, write_training
 
 from mars_lmm.data.errors import DataError
-from mars_lmm.evaluation import report
+from mars_lmm.evaluation import report, tasks
+from mars_lmm.evaluation.config import EvaluateConfig
 from mars_lmm.evaluation.evaluate import evaluate
 
-FILES = {
-    *("bars.parquet", "facts.json", "evaluation.json", "report.html"),
-    *("loss.svg", "fan.svg", "facts.svg", "activity.svg"),
-}
+FILES = {"bars.parquet", "facts.json", "evaluation.json", "report.html"}
 VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+def judged(folder, **settings):
+    """An evaluation of what `write_simulation` made, which no model and no prepared set belong to."""
+    return evaluate(EvaluateConfig(run=str(folder), **({"task": "facts", "baselines": []} | settings)))
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +28,15 @@ def finished(tmp_path_factory):
     """An evaluation of a small simulation: its folder and what was returned."""
     folder = tmp_path_factory.mktemp("run")
     write_simulation(folder / "simulation", starts=6, rollouts=4, minutes=12)
-    returned = evaluate(folder / "simulation", folder / "evaluation", write_training(folder))
-    return folder, returned
+    write_training(folder)
+    return folder, judged(folder)
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """Figures take their time."""
+    monkeypatch.setattr("mars_lmm.evaluation.evaluate.report.draw", lambda *results: {})
+    monkeypatch.setattr("mars_lmm.evaluation.evaluate.report.render", lambda *results: "")
 
 
 def page(finished):
@@ -35,8 +45,11 @@ def page(finished):
 
 def test_all_files_and_nothing_else(finished):
     folder, _ = finished
-    assert {path.name for path in (folder / "evaluation").iterdir()} == FILES
-    assert {path.name for path in folder.iterdir()} == {"simulation", "evaluation", "metrics.csv"}
+    found = {path.name for path in (folder / "evaluation").iterdir()}
+    assert {name for name in found if not name.endswith(".svg")} == FILES
+    names = {"simulation", "evaluation", "report.html", "metrics.csv", "training.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "report.html").read_text() == page(finished)
     assert len(pq.read_table(folder / "evaluation" / "bars.parquet")) == 6 * (1 + 4) * 13
 
 
@@ -50,7 +63,8 @@ def test_report_loads_nothing_from_elsewhere(finished):
 
 def test_report_has_every_figure_and_is_well_formed(finished):
     html = page(finished)
-    assert html.count("<svg") == 4 == html.count("</svg>")
+    drawn = len(list((finished[0] / "evaluation").glob("*.svg")))
+    assert html.count("<svg") == drawn == html.count("</svg>")
     open_tags = []
 
     class Checker(HTMLParser):
@@ -66,26 +80,19 @@ def test_report_has_every_figure_and_is_well_formed(finished):
     assert open_tags == []
 
 
-def test_report_says_what_the_numbers_say(finished):
+def test_the_verdict_counts_what_the_replay_shows(finished):
     folder, returned = finished
     facts = json.loads((folder / "evaluation" / "facts.json").read_text())
-    agreement = returned["agreement"]
-    assert agreement["agreed"] <= agreement["shown_by_replay"]
-    assert agreement["shown_by_replay"] == sum(
-        fact["sources"]["Replay"]["verdict"] == "present" for fact in facts["comparison"]["facts"]
-    )
+    for kind, comparison in (("facts", facts["comparison"]), ("order_flow", facts["order_flow"]["comparison"])):
+        found = returned["verdict"][kind]
+        assert found["agreed"]["Simulation"] == returned["sources"]["Simulation"][kind] <= found["shown_by_replay"]
+        assert found["shown_by_replay"] == sum(
+            fact["sources"]["Replay"]["verdict"] == "present" for fact in comparison["facts"]
+        )
+    assert returned["verdict"]["lob_bench"] is None
     html = page(finished)
-    if agreement["shown_by_replay"]:
-        assert f"{agreement['agreed']} of the {agreement['shown_by_replay']}" in html
-    for fact in facts["comparison"]["facts"]:
-        assert fact["name"] in html
-    for text in (
-        "1,234,567 parameters",
-        "5.652 nats",
-        "nothing to cancel",
-        "python train.py experiment=demo",
-    ):
-        assert text in html
+    assert all(fact["name"] in html for fact in facts["comparison"]["facts"])
+    assert "python train.py experiment=demo" in html
 
 
 def test_rejected_share(finished):
@@ -100,10 +107,8 @@ def test_the_report_is_made_from_the_json(finished):
     evaluation, facts = (
         json.loads((folder / "evaluation" / f"{name}.json").read_text()) for name in ("evaluation", "facts")
     )
-    figures = {
-        name: (folder / "evaluation" / f"{name}.svg").read_text() for name in ("loss", "fan", "facts", "activity")
-    }
-    assert report.render(evaluation, facts, figures) == page(finished)
+    results = evaluation, facts, None, None, None
+    assert report.render(*results, report.draw(*results)) == page(finished)
 
 
 def test_repeats_exactly_and_replaces(finished, tmp_path):
@@ -112,25 +117,26 @@ def test_repeats_exactly_and_replaces(finished, tmp_path):
     out = tmp_path / "evaluation"
     out.mkdir()
     (out / "report.html").write_text("old")
-    evaluate(tmp_path / "simulation", out, None)
+    returned = judged(tmp_path)
     assert (out / "facts.json").read_text() == (folder / "evaluation" / "facts.json").read_text()
     html = (out / "report.html").read_text()
-    assert html.count("<svg") == 3
-    assert "Learning" not in html
+    assert (returned["training"], returned["curves"]) == (None, None)
+    assert html != "old"
+    assert "python train.py" not in html
 
 
 def test_a_tiny_simulation_gives_a_report_that_promises_nothing(tmp_path):
     write_simulation(tmp_path / "simulation", starts=1, rollouts=1, minutes=1, orders_per_minute=3)
-    returned = evaluate(tmp_path / "simulation", tmp_path / "evaluation", None)
-    assert returned["agreement"] == {"shown_by_replay": 0, "agreed": 0}
-    assert "too few to judge" in (tmp_path / "evaluation" / "report.html").read_text()
+    returned = judged(tmp_path)
+    assert returned["verdict"]["facts"] == {"shown_by_replay": 0, "agreed": {"Simulation": 0}}
+    assert any("Simulate more starts" in note for note in returned["notes"])
 
 
-def test_early_ends_are_admitted(tmp_path):
+def test_early_ends_are_admitted(tmp_path, no_page):
     manifest = write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=3)
     manifest["ended"] = {"horizon": 3, "orders": 1}
     (tmp_path / "simulation" / "simulation.json").write_text(json.dumps(manifest))
-    returned = evaluate(tmp_path / "simulation", tmp_path / "evaluation", None)
+    returned = judged(tmp_path)
     assert any("before the horizon (1 by orders)" in note for note in returned["notes"])
 
 
@@ -151,8 +157,8 @@ def test_starts_without_a_replay_are_left_out_and_said_to_be(tmp_path):
     write_simulation(part / "simulation", starts=4, rollouts=2, minutes=4)
     manifest["tick_size"] = 0.5
     not_recorded(part / "simulation", manifest, [0, 2])
-    evaluate(whole / "simulation", whole / "evaluation", None)
-    returned = evaluate(part / "simulation", part / "evaluation", None)
+    judged(whole)
+    returned = judged(part)
     everything, bars = (pq.read_table(folder / "evaluation" / "bars.parquet") for folder in (whole, part))
     expected = everything.filter(pc.field("start").isin([1, 3]))
     for name in ("source", "time_ns", "price_last", "price_mid", "price_mid_last", "volume", "minute_index"):
@@ -181,28 +187,96 @@ def test_nothing_to_be_held_against_is_an_error(tmp_path, other, message):
     manifest = write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=2)
     not_recorded(tmp_path / "simulation", manifest, [0, 1], **other)
     with pytest.raises(DataError, match=rf"simulation\.json: {message}"):
-        evaluate(tmp_path / "simulation", tmp_path / "evaluation", None)
+        judged(tmp_path)
 
 
 def test_missing_log_is_named(tmp_path):
     write_simulation(tmp_path / "simulation", starts=1, rollouts=1, minutes=2)
-    training = write_training(tmp_path)
+    write_training(tmp_path)
     (tmp_path / "metrics.csv").write_text("step,epoch,train/nats\n1,0,9.5\n")
     with pytest.raises(DataError, match=r"metrics\.csv: holds no values of validation/nats"):
-        evaluate(tmp_path / "simulation", tmp_path / "evaluation", training)
+        judged(tmp_path)
     (tmp_path / "metrics.csv").unlink()
     with pytest.raises(DataError, match=r"metrics\.csv: not found"):
-        evaluate(tmp_path / "simulation", tmp_path / "evaluation", training)
+        judged(tmp_path)
 
 
-@pytest.mark.parametrize("stage", ["figures.to_svg", "report.render", "minute_bars"])
-def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, stage):
+@pytest.mark.parametrize("stage", ["evaluate.report.draw", "evaluate.report.render", "material.minute_bars"])
+def test_a_failure_leaves_no_half_made_report(tmp_path, monkeypatch, stage):
     write_simulation(tmp_path / "simulation", starts=1, rollouts=1, minutes=2)
 
     def fail(*arguments):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(f"mars_lmm.evaluation.evaluate.{stage}", fail)
+    monkeypatch.setattr(f"mars_lmm.evaluation.{stage}", fail)
     with pytest.raises(RuntimeError, match="planted"):
-        evaluate(tmp_path / "simulation", tmp_path / "evaluation", None)
-    assert [path.name for path in tmp_path.iterdir()] == ["simulation"]
+        judged(tmp_path)
+    left = {path.name for path in tmp_path.rglob("*") if "simulation" not in str(path.relative_to(tmp_path))}
+    assert left <= {"evaluation", "facts.json"}
+
+
+def test_what_is_finished_is_not_done_again(tmp_path, monkeypatch, no_page):
+    """Until the simulation, or a setting that decides, is another."""
+    write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=3)
+    result = tmp_path / "evaluation" / "facts.json"
+    judged(tmp_path)
+    first = result.read_text()
+
+    with monkeypatch.context() as patch:
+        patch.setitem(tasks.RUN, "facts", None)
+        again = judged(tmp_path)
+        assert again["verdict"]["facts"] is not None
+    judged(tmp_path, seed=1)
+    assert json.loads(first)["identity"] != json.loads(result.read_text())["identity"]
+    judged(tmp_path)
+    assert result.read_text() == first
+    write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=3, seed=5)
+    judged(tmp_path)
+    assert result.read_text() != first
+
+
+def test_a_report_shows_what_was_done_before_and_nothing_out_of_date(tmp_path, no_page):
+    write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=3)
+    judged(tmp_path, task="table7")
+    both = judged(tmp_path, task="facts")["sources"]["Simulation"]
+    assert {"facts", "overlap", "accuracy"} <= set(both)
+    write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=3, seed=5)
+    new = judged(tmp_path, task="facts")["sources"]["Simulation"]
+    assert "overlap" not in new
+
+
+def test_other_runs_stand_in_the_same_tables(tmp_path, no_page):
+    for name, rollouts in (("mine", 2), ("theirs", 3)):
+        write_simulation(tmp_path / name / "simulation", starts=2, rollouts=rollouts, minutes=3)
+    returned = judged(tmp_path / "mine", models=[str(tmp_path / "theirs")])
+    assert {name: source["rollouts"] for name, source in returned["sources"].items()} == {"Simulation": 2, "theirs": 3}
+    judged(tmp_path / "theirs")
+    found, alone = (
+        json.loads((tmp_path / name / "evaluation" / "facts.json").read_text()) for name in ("mine", "theirs")
+    )
+    for number in range(11):
+        beside, own = found["comparison"]["facts"][number]["sources"], alone["comparison"]["facts"][number]["sources"]
+        assert beside["theirs"] == own["Simulation"]
+    assert found["sources"]["theirs"]["paths"] == 6
+
+
+def test_other_runs_need_the_same_starts(tmp_path):
+    write_simulation(tmp_path / "mine" / "simulation", starts=2, rollouts=2, minutes=3)
+    write_simulation(tmp_path / "theirs" / "simulation", starts=2, rollouts=2, minutes=4)
+    with pytest.raises(DataError, match=r"theirs.*has other starts.*AAPL 2012-06-21 10:00:00\.000000000.*minutes=3"):
+        judged(tmp_path / "mine", models=[str(tmp_path / "theirs")])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "fact"}, "choose facts, lob_bench, table7, likelihood or all"),
+        ({"baselines": ["noise", "zero"]}, "'zero' is unknown; choose from noise, cst, hawkes, bootstrap"),
+        ({"levels": 11}, "levels up to 10"),
+        ({"replicates": 0}, "replicates=0"),
+        ({"models": ["a/run", "b/run"]}, "two sources are called run"),
+    ],
+)
+def test_bad_settings_are_told_before_anything_is_read(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EvaluateConfig(run="nowhere", **settings)

@@ -1,0 +1,150 @@
+"""LOB-Bench for every simulated source, symbol by symbol, and the verdict on the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from mars_lmm.evaluation.config import BASELINES
+from mars_lmm.evaluation.lob_bench.benchmark import benchmark
+from mars_lmm.evaluation.lob_bench.discriminator import real_control, two_sample_test
+from mars_lmm.evaluation.lob_bench.nearest_neighbours import sequence_divergence
+from mars_lmm.evaluation.material import Material
+from mars_lmm.evaluation.sequences.sequences import Sequences
+from mars_lmm.evaluation.trajectories import SIMULATION
+
+DISTANCES, NUMBERS = ("l1", "wasserstein"), ("mean", "median", "iqm")
+ALL_SCORES = "all_24"
+HALF_OF = BASELINES["cst"]
+_JUDGED = ("mean", "iqm")
+
+
+def run(material: Material) -> dict:
+    """Score all sources.
+
+    Returns:
+        - `symbols`: of each its `models`, what `benchmark` gives by source, how many `levels` of the book count, and
+          the `floor`, replay against replay (see `_floor`).
+        - `summary`: by source and distance the mean, median and IQM of all 24 scores, averaged over symbols.
+        - `floor`: the same of the floor; None where no symbol has two starts.
+        - `tests`: by source the `discriminator` and the `neighbours`, over the starts of all symbols.
+        - `verdict`: see `verdict`.
+        - `replicates`, `seed`.
+    """
+    config, members = material.config, material.members
+    real = {symbol: _of(material, material.real, symbol) for symbol in members}
+    symbols = {
+        symbol: {
+            "models": {},
+            "levels": material.levels[symbol],
+            "floor": _floor(sequences, config.seed, config.replicates),
+        }
+        for symbol, sequences in real.items()
+    }
+    fewest = min(material.levels.values())
+    market = _cut(material.real, fewest)
+    control = real_control(market, config.seed)
+    tests = {}
+    for source in tqdm(material.run.simulated, desc="lob_bench", unit="source", leave=False):
+        sequences = material.sequences(source)
+        for symbol, entry in symbols.items():
+            rollouts = {source: _of(material, sequences, symbol)}
+            entry["models"] |= benchmark(real[symbol], rollouts, config.seed, config.replicates)["models"]
+        imitation = _cut(sequences, fewest)
+        tests[source] = {
+            "discriminator": two_sample_test(market, imitation, config.seed, control),
+            "neighbours": sequence_divergence(market, imitation, config.seed),
+        }
+    summary = {
+        source: over_symbols([entry["models"][source]["summary"][ALL_SCORES] for entry in symbols.values()])
+        for source in material.run.simulated
+    }
+    floors = [entry["floor"]["summary"][ALL_SCORES] for entry in symbols.values() if entry["floor"]]
+    return {
+        "symbols": symbols,
+        "summary": summary,
+        "floor": over_symbols(floors) if floors else None,
+        "tests": tests,
+        "verdict": verdict(summary),
+        "replicates": config.replicates,
+        "seed": config.seed,
+    }
+
+
+def verdict(summary: dict[str, dict]) -> dict:
+    """Whether the model is nearer to the real market than every baseline.
+
+    Args:
+        summary: By source, as `run` gives it.
+
+    Returns:
+        `ratios`: by baseline, the model's mean and IQM of L1 over the baseline's. `beats_all`: whether all are below 1.
+        `halves`: whether both of the Cont-Stoikov-Talreja model are at most a half. None where there is no such
+        baseline.
+    """
+    ratios = {
+        name: {number: summary[SIMULATION]["l1"][number] / summary[name]["l1"][number] for number in _JUDGED}
+        for name in BASELINES.values()
+        if name in summary
+    }
+    return {
+        "ratios": ratios,
+        "beats_all": all(ratio < 1 for row in ratios.values() for ratio in row.values()) if ratios else None,
+        "halves": all(ratio <= 0.5 for ratio in ratios[HALF_OF].values()) if HALF_OF in ratios else None,
+    }
+
+
+def over_symbols(summaries: list[dict]) -> dict:
+    """Means of summaries over symbols.
+
+    Symbols are drawn apart, so the distances of the ends of their intervals add up as standard errors do (Zou and
+    Donner, Statistics in Medicine 27, 2008).
+
+    Args:
+        summaries: Of each symbol, by distance: `X`, `X_low` and `X_high` for X in `NUMBERS`.
+    """
+    result = {}
+    for distance in DISTANCES:
+        found = result[distance] = {}
+        for number in NUMBERS:
+            value, low, high = (
+                np.array([summary[distance][f"{number}{end}"] for summary in summaries])
+                for end in ("", "_low", "_high")
+            )
+            mean = value.mean()
+            found[number] = mean
+            found[f"{number}_low"] = mean - np.linalg.norm(value - low) / len(value)
+            found[f"{number}_high"] = mean + np.linalg.norm(high - value) / len(value)
+    return result
+
+
+def _floor(real: Sequences, seed: int, replicates: int) -> dict | None:
+    """Replay against replay: starts of even number against those of odd number, and the other way round.
+
+    Returns:
+        The scores and the summary, the means of both ways, and of the ends of their intervals; None of a single start.
+    """
+    halves = [real.select(np.arange(len(real)) % 2 == parity) for parity in (0, 1)]
+    if not all(len(half.time) for half in halves):
+        return None
+    one, other = (benchmark(a, {"": b}, seed, replicates)["models"][""] for a, b in (halves, halves[::-1]))
+    return {part: _mean(one[part], other[part]) for part in ("unconditional", "conditional", "summary")}
+
+
+def _mean(one: dict | float, other: dict | float) -> dict | float:
+    """Mean of two reports, number by number; what is no distance is left out."""
+    if not isinstance(one, dict):
+        return (one + other) / 2
+    return {key: _mean(one[key], other[key]) for key in one if not key.startswith("note_")}
+
+
+def _of(material: Material, sequences: Sequences, symbol: str) -> Sequences:
+    """The sequences of a symbol, with the levels of the book that count."""
+    chosen = np.isin(sequences.start, material.members[symbol])
+    return _cut(sequences if chosen.all() else sequences.select(chosen), material.levels[symbol])
+
+
+def _cut(sequences: Sequences, levels: int) -> Sequences:
+    return replace(sequences, book=sequences.book[:, :levels])

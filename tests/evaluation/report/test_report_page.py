@@ -1,0 +1,202 @@
+"""The page and its figures, from results of every subset of the tasks."""
+
+import copy
+import re
+from html import unescape
+from html.parser import HTMLParser
+from itertools import product
+
+import pytest
+from made_results import RIVAL, SOURCES, made_results
+
+from mars_lmm.evaluation.report import draw, render
+from mars_lmm.evaluation.report.answers import verdicts
+from mars_lmm.evaluation.report.drawing import to_svg
+from mars_lmm.evaluation.report.figures.scores import summary_figure
+from mars_lmm.evaluation.report.filters import number, percent, with_span
+from mars_lmm.evaluation.report.scores import mean_over_symbols
+from mars_lmm.evaluation.report.sources import palette
+
+LARGEST = 3_000_000  # characters
+VOID = {"meta", "br"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return made_results(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def figures(results):
+    return draw(*results)
+
+
+@pytest.fixture(scope="module")
+def html(results, figures):
+    return render(*results, figures)
+
+
+class Page(HTMLParser):
+    """Its words outside figures and styles, its anchors and links; and whether its elements close."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.words, self.ids, self.links, self._open = [], [], [], []
+        self.feed(html)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag not in VOID:
+            self._open.append(tag)
+        if "svg" not in self._open:
+            self.ids += [attributes["id"]] if "id" in attributes else []
+        if tag == "a":
+            self.links.append(attributes["href"])
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"svg", "style"} & set(self._open):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.mark.parametrize("chosen", list(product((False, True), repeat=4)))
+def test_any_subset_of_tasks_gives_a_whole_page(results, figures, chosen):
+    evaluation, *found = results
+    found = [task if taken else None for task, taken in zip(found, chosen, strict=True)]
+    if not any(chosen):
+        figures = draw(evaluation, *found)
+    page = Page(render(evaluation, *found, figures))
+    assert not re.search(r"\b(None|nan|NaN|inf|null|Undefined)\b", page.text)
+    assert all(link[1:] in page.ids for link in page.links)
+    assert len(page.ids) == len(set(page.ids))
+    names = {"fact": "No autocorrelation of returns", "score": "imbalance at the touch", "row": "buy order ratio"}
+    for name, taken in zip((*names.values(), "Nats per order"), chosen, strict=True):
+        assert (name in page.text) == taken or name == "Nats per order"
+
+
+def test_the_page_stands_alone_and_is_small(html):
+    assert not re.search(r"url\((?!#)|@import|<script|<link|<iframe|<img", html)
+    assert "http" not in re.sub(r"xmlns(:\w+)?=\"[^\"]*\"", "", html)
+    assert len(html) < LARGEST
+
+
+def test_figures_are_deterministic_and_their_text_is_text(results, figures):
+    assert draw(*copy.deepcopy(results)) == figures
+    assert all("<text" in svg for svg in figures.values())
+    ids = [name for svg in figures.values() for name in set(re.findall(r'\bid="([^"]+)"', svg))]
+    assert len(ids) == len(set(ids))  # one page holds them all
+
+
+def test_figures_show_no_colour_that_dark_pages_hide(figures):
+    for svg in figures.values():
+        outside = re.sub(r"var\([^)]*\)", "", svg)
+        assert set(re.findall(r"#[0-9a-f]{6}", outside)) <= {"#ffffff"}
+
+
+def test_numbers_are_those_of_the_results(results, html):
+    evaluation, facts, lob_bench, table7, likelihood = results
+    text = Page(html).text
+    expected = [number(lob_bench["summary"][source]["l1"]["mean"]) for source in SOURCES]
+    expected += [number(lob_bench["tests"][RIVAL]["discriminator"]["auc"])]
+    expected += [number(facts["order_flow"]["comparison"]["facts"][0]["sources"]["Replay"]["value"])]
+    expected += [number(table7["sources"]["Simulation"]["rows"][2]["overlap"]["value"])]
+    expected += [percent(likelihood["calibration"]["Simulation"]["price"]["coverage"]["90"]["value"]), "54,321"]
+    expected += [with_span(likelihood["orders"]["baselines"]["bigram"]["gain"]), "1,234,567 parameters"]
+    expected += evaluation["commands"]
+    for words in expected:
+        assert unescape(words).replace("\u00a0", " ") in text.replace("\u00a0", " "), words
+
+
+def test_names_are_escaped(results, figures):
+    evaluation, facts, lob_bench, table7, likelihood = copy.deepcopy(results)
+    bad = "<b>&amp;</b>"
+    for found in (lob_bench["summary"], lob_bench["tests"], lob_bench["symbols"]["AAPL"]["models"]):
+        found[bad] = found[RIVAL]
+    lob_bench["symbols"]["MSFT"]["models"][bad] = lob_bench["symbols"]["MSFT"]["models"][RIVAL]
+    evaluation["commands"] = [bad]
+    figures = figures | {"l1_mean": to_svg("l1_mean", summary_figure, lob_bench, "mean", palette([*SOURCES, bad]))}
+    html = render(evaluation, facts, lob_bench, table7, likelihood, figures)
+    assert bad not in html
+    assert Page(html).text.count(bad) > 4
+
+
+def answers(results):
+    return {verdict.link: verdict for verdict in verdicts(*results)}
+
+
+def test_the_verdict_follows_the_results(results):
+    evaluation, facts, lob_bench, table7, likelihood = copy.deepcopy(results)
+
+    def answer():
+        found = verdicts(evaluation, facts, lob_bench, table7, likelihood)
+        return [verdict.answer for verdict in found if verdict.link == "lob-bench"]
+
+    mine, other = (lob_bench["summary"][source]["l1"] for source in SOURCES)
+    for key in ("mean", "iqm"):
+        mine |= {key: 0.2, f"{key}_low": 0.15, f"{key}_high": 0.25}
+        other |= {key: 0.5, f"{key}_low": 0.45, f"{key}_high": 0.55}
+    lob_bench["verdict"] = {"ratios": {RIVAL: {"mean": 0.4, "iqm": 0.4}}, "beats_all": True, "halves": True}
+    assert answer() == ["yes", "yes"]
+    mine["mean_high"] = 0.46  # intervals overlap
+    assert answer()[0] == "cannot tell"
+    mine["iqm"] = 0.6
+    lob_bench["verdict"] |= {"ratios": {RIVAL: {"mean": 0.4, "iqm": 1.2}}, "halves": False}
+    assert answer() == ["no", "no"]
+    for of_symbol in lob_bench["symbols"].values():
+        of_symbol["models"]["Simulation"]["starts"] = 5
+    assert answer()[1] == "cannot tell"
+
+
+def test_facts_are_agreed_on_only_where_the_replay_shows_them(results):
+    evaluation, facts, *others = copy.deepcopy(results)
+    for row in facts["comparison"]["facts"]:
+        for found in row["sources"].values():
+            found["verdict"] = "cannot tell"
+    assert answers((evaluation, facts, *others))["facts"].answer == "cannot tell"
+    first, second = facts["comparison"]["facts"][:2]
+    first["sources"]["Replay"]["verdict"] = first["sources"]["Simulation"]["verdict"] = "present"
+    facts["comparison"]["agreed"]["Simulation"] = 1
+    assert answers((evaluation, facts, *others))["facts"].answer == "yes"
+    second["sources"]["Replay"]["verdict"], second["sources"]["Simulation"]["verdict"] = "present", "absent"
+    found = answers((evaluation, facts, *others))["facts"]
+    assert found.answer == "no"
+    assert "1 of the 2" in found.text
+    assert "Absent: heavy tails." in found.text
+
+
+def test_means_over_symbols():
+    found = [{"value": 1.0, "low": 0.7, "high": 1.3}, {"value": 2.0, "low": 1.6, "high": 2.4}]
+    mean = mean_over_symbols([*found, {"value": None, "low": None, "high": None}])
+    assert mean == pytest.approx({"value": 1.5, "low": 1.25, "high": 1.75})
+    assert mean_over_symbols([]) == {"value": None, "low": None, "high": None}
+
+
+def test_too_few_data_are_said_to_be(tmp_path):
+    results = made_results(tmp_path, starts=2, rollouts=1, minutes=1, messages=40, symbols=("AAPL",))
+    page = Page(render(*results, draw(*results)))
+    assert "2 starts are too few" in page.text
+    assert {verdict.answer for link, verdict in answers(results).items() if link in ("facts", "order-flow")} == {
+        "cannot tell"
+    }
+    assert not re.search(r"\b(None|nan|NaN|inf)\b", page.text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((None, "–"), (0.0, "0"), (-0.0001, "0"), (0.2, "0.2"), (0.1234, "0.123"), (1.998, "2.00"), (12.345, "12.3")),
+        *((-0.5, "−0.5"), (1234.5678, "1,235"), (1234.0, "1,234"), (0.99996, "1.00"), (10, "10"), (100.4, "100")),
+    ],
+)
+def test_numbers_have_about_three_digits(value, text):
+    assert number(value) == text
