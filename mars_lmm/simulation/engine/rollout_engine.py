@@ -93,8 +93,8 @@ class RolloutEngine:
         forecaster: The model; None: no order comes but from agents.
         seats: The agents; the number of each is its place in here, counted from 1.
         limits: What ends a rollout before its time.
-        queue_rule: Which end of a queue the cancels of the background order flow take: the model's, or those of an
-            agent that stands in for it.
+        queue_rule: What the cancels of the background order flow take of a queue: the model's, or those of an agent
+            that stands in for it.
         use_graph: Capture the step as a CUDA graph. Where agents or readers do what a graph cannot hold, say no.
     """
 
