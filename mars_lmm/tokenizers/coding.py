@@ -144,7 +144,7 @@ def make_coding(jit: Callable, nth_price: Callable) -> Coding:
                     market[LEVEL_FEATURES + column] = missing
                     market[LEVEL_FEATURES + column + t.DEPTH] = 0
                 else:
-                    gap, before = distance - before, distance
+                    gap, before = abs(distance - before), distance  # in an auction, books cross
                     size = observed[o.LEVELS + column + t.DEPTH]
                     gap_bin = spread_bin
                     if level > 0:

@@ -71,7 +71,7 @@ class OrderTokenizer:
         distances = levels[:, :, 0]
         there = distances >= 0
         spread = np.where(there[:, :, 0].all(axis=1), distances[:, :, 0].sum(axis=1), 0)
-        gaps = np.diff(distances, axis=-1)[there[:, :, 1:]]
+        gaps = np.abs(np.diff(distances, axis=-1))[there[:, :, 1:]]
         cancels = observed[:, o.TYPE] == o.CANCEL_TYPE
         better = o.better_prices(observed[cancels, o.PLACE])
         return cls(

@@ -154,6 +154,18 @@ def test_features_of_a_book_with_missing_levels(tokenizer):
     assert features[t.BUY, 1, :3].tolist() == [*(1 + tokenizer.level_size.encode(np.array([300, 100]))), 0]
 
 
+def test_gaps_of_a_crossed_book_have_bins(tokenizer):
+    """In an auction the best bid is as far above the mid as lower ones are near it, or nearer than those far below."""
+    row = np.zeros((1, o.NUM_OBSERVED), dtype=np.int64)
+    levels = row[0, o.LEVELS :].reshape(2, 2, t.DEPTH)
+    levels[:, 0] = -1
+    levels[:, 0, :3] = (100_000, 4, 30_000)
+    levels[:, 1, :3] = 100
+    _, market = tokenizer.encode(row)
+    found = market[0, 2:].reshape(2, 2, t.DEPTH)[:, 0, 1:3]
+    assert (found == tokenizer.level_gap.encode(np.array([99_996, 29_996]))).all()
+
+
 def test_takers_rest_only_where_their_sizes_were_submitted(observed, tokenizer):
     crossing = int(tokenizer.price.encode(np.array([o.CROSSING]))[0])
     for rest, kind in ((True, t.LIMIT), (False, t.IOC)):
