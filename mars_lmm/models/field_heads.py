@@ -3,6 +3,8 @@
 Shape letters: B books, n positions, D width, V tokens = types * prices * sizes * intervals.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,7 +47,7 @@ class FieldHead(OrderHead):
     """Type, then price given type, size given both, interval given all three."""
 
     def __init__(self, width: int, bins: tuple[int, int, int, int]):
-        super().__init__()
+        super().__init__(bins)
         types, prices, sizes, intervals = bins
         self.prices, self.sizes, self.intervals = prices, sizes, intervals
         self.fields = nn.ModuleList(FieldLogits(width, num_bins) for num_bins in bins)
@@ -72,18 +74,12 @@ class FieldHead(OrderHead):
         """No more than `FIELD_CHUNK`."""
         return min(positions, FIELD_CHUNK)
 
-    def chunk_nll(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Nats [n, 4] of the fields, each from its own logits."""
-        price, size, interval = split_token(target, self.sizes, self.intervals)
-        kind = price // self.prices
+    def field_logits(self, hidden: Tensor, target: Tensor) -> Iterator[Tensor]:
+        """Each field's own."""
+        price, size, _ = split_token(target, self.sizes, self.intervals)
         known = hidden + self.price(price)
-        contexts = (hidden, hidden + self.kind(kind), known, known + self.size(size))
-        targets = (kind, price % self.prices, size, interval)
-        nats = [
-            F.cross_entropy(field(context), value, reduction="none")
-            for field, context, value in zip(self.fields, contexts, targets, strict=True)
-        ]
-        return torch.stack(nats, dim=-1)
+        contexts = (hidden, hidden + self.kind(price // self.prices), known, known + self.size(size))
+        return (field(context) for field, context in zip(self.fields, contexts, strict=True))
 
     def sample(self, hidden: Tensor, uniform: Tensor, sampling: Sampling, types: Tensor | None = None) -> Tensor:
         """Draw tokens int64 [B], one uniform a field.
@@ -91,15 +87,15 @@ class FieldHead(OrderHead):
         Temperature, top-p and forbidden bins act on each field in turn: what is forbidden of a later field does not
         count against the earlier ones.
         """
-        temperature, draw = sampling.temperature, sampling.draw
+        biased, draw = sampling.biased, sampling.draw
         type_field, price_field, size_field, interval_field = self.fields
-        kind = draw(type_field(hidden) / temperature, uniform[:, 0], sampling.forbidden_types(types))
-        price = draw(price_field(hidden + self.kind(kind)) / temperature, uniform[:, 1], sampling.price)
+        kind = draw(biased("type", type_field(hidden)), uniform[:, 0], sampling.forbidden_types(types))
+        price = draw(biased("price", price_field(hidden + self.kind(kind)), kind), uniform[:, 1], sampling.price)
         price = kind * self.prices + price
         known = hidden + self.price(price)
-        size = draw(size_field(known) / temperature, uniform[:, 2], sampling.size)
+        size = draw(biased("size", size_field(known), kind), uniform[:, 2], sampling.size)
         known = known + self.size(size)
-        interval = draw(interval_field(known) / temperature, uniform[:, 3], sampling.interval)
+        interval = draw(biased("interval", interval_field(known), kind), uniform[:, 3], sampling.interval)
         return (price * self.sizes + size) * self.intervals + interval
 
 
@@ -111,7 +107,7 @@ class TiedHead(OrderHead):
     """
 
     def __init__(self, width: int, bins: tuple[int, int, int, int], embedding: OrderEmbedding):
-        super().__init__()
+        super().__init__(bins)
         _, self.prices, self.sizes, self.intervals = bins
         self.tied_tables = embedding.price, embedding.size, embedding.interval
         self.fields = nn.ModuleList(FieldState(width) for _ in self.tied_tables)
@@ -144,18 +140,15 @@ class TiedHead(OrderHead):
         """No more than `FIELD_CHUNK`."""
         return min(positions, FIELD_CHUNK)
 
-    def chunk_nll(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Nats [n, 4] of the fields; type and price come apart by marginalising over the type's prices."""
-        price, size, interval = split_token(target, self.sizes, self.intervals)
-        logits = self._field_logits(0, hidden)
-        of_type = logits.unflatten(-1, (-1, self.prices)).logsumexp(dim=-1)
-        type_nats = F.cross_entropy(of_type, price // self.prices, reduction="none")
-        price_nats = F.cross_entropy(logits, price, reduction="none") - type_nats
+    def field_logits(self, hidden: Tensor, target: Tensor) -> Iterator[Tensor]:
+        """Type and price come apart by marginalising over the type's prices."""
+        price, size, _ = split_token(target, self.sizes, self.intervals)
+        pairs = self._field_logits(0, hidden).unflatten(-1, (-1, self.prices))
+        yield pairs.logsumexp(dim=-1)
+        yield pairs[torch.arange(len(target), device=target.device), price // self.prices]
         known = hidden + self._price_row(price)
-        size_nats = F.cross_entropy(self._field_logits(1, known), size, reduction="none")
-        known = known + self._size_row(size)
-        interval_nats = F.cross_entropy(self._field_logits(2, known), interval, reduction="none")
-        return torch.stack((type_nats, price_nats, size_nats, interval_nats), dim=-1)
+        yield self._field_logits(1, known)
+        yield self._field_logits(2, known + self._size_row(size))
 
     def sample(self, hidden: Tensor, uniform: Tensor, sampling: Sampling, types: Tensor | None = None) -> Tensor:
         """Draw tokens int64 [B], one uniform a softmax.
@@ -163,11 +156,13 @@ class TiedHead(OrderHead):
         Temperature, top-p and forbidden bins act on each softmax in turn: what is forbidden of a later field does not
         count against the earlier ones.
         """
-        temperature, draw = sampling.temperature, sampling.draw
+        biased, draw = sampling.biased, sampling.draw
         forbidden = sampling.forbidden_types_and_prices(types, self.prices)
-        price = draw(self._field_logits(0, hidden) / temperature, uniform[:, 0], forbidden)
+        pairs = sampling.biased_pairs(self._field_logits(0, hidden) / sampling.temperature)
+        price = draw(pairs, uniform[:, 0], forbidden)
+        kind = price // self.prices
         known = hidden + self._price_row(price)
-        size = draw(self._field_logits(1, known) / temperature, uniform[:, 1], sampling.size)
+        size = draw(biased("size", self._field_logits(1, known), kind), uniform[:, 1], sampling.size)
         known = known + self._size_row(size)
-        interval = draw(self._field_logits(2, known) / temperature, uniform[:, 2], sampling.interval)
+        interval = draw(biased("interval", self._field_logits(2, known), kind), uniform[:, 2], sampling.interval)
         return (price * self.sizes + size) * self.intervals + interval

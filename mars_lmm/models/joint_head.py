@@ -3,6 +3,8 @@
 Shape letters: n positions, D width, V tokens = types * prices * sizes * intervals.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -15,8 +17,7 @@ class JointHead(OrderHead):
     """One linear layer over all tokens."""
 
     def __init__(self, width: int, bins: tuple[int, int, int, int]):
-        super().__init__()
-        self.bins = bins
+        super().__init__(bins)
         types, prices, sizes, intervals = bins
         self.prices, self.groups, self.members = prices, types * prices, sizes * intervals
         self.proj = nn.Linear(width, self.groups * self.members, bias=False)
@@ -35,26 +36,15 @@ class JointHead(OrderHead):
         """Few: float32 copies of the logits lie beside them."""
         return MIN_CHUNK
 
-    def chunk_nll(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Nats [n, 4] of the fields, from logits marginalised over the fields that follow."""
+    def field_logits(self, hidden: Tensor, target: Tensor) -> Iterator[Tensor]:
+        """All logits, marginalised over the fields that follow."""
         logits = self.logits(hidden).float().view(-1, *self.bins)
-        kind, price, size, interval = torch.unravel_index(target, self.bins)
+        kind, price, size, _ = torch.unravel_index(target, self.bins)
         row = torch.arange(len(target), device=target.device)
         # The only pass over all logits; the rest is on the target's own path down the tree of fields.
         prices = logits.flatten(3).logsumexp(dim=-1)
         chosen = logits[row, kind, price]
-        sizes = chosen.logsumexp(dim=-1)
-        path = torch.stack(
-            (
-                prices.flatten(1).logsumexp(dim=-1),
-                prices[row, kind].logsumexp(dim=-1),
-                prices[row, kind, price],
-                sizes[row, size],
-                chosen[row, size, interval],
-            ),
-            dim=-1,
-        )
-        return path[:, :-1] - path[:, 1:]
+        yield from (prices.logsumexp(dim=-1), prices[row, kind], chosen.logsumexp(dim=-1), chosen[row, size])
 
     def sample(self, hidden: Tensor, uniform: Tensor, sampling: Sampling, types: Tensor | None = None) -> Tensor:
         """Draw tokens int64 [B]: type and price by uniform[:, 0], then size and interval by uniform[:, 1].
@@ -70,6 +60,7 @@ class JointHead(OrderHead):
         if sampling.size_and_interval is not None:
             logits.masked_fill_(sampling.size_and_interval, -torch.inf)
         forbidden = sampling.forbidden_types_and_prices(types, self.prices)
-        group = sampling.draw(logits.logsumexp(dim=-1).t(), uniform[:, 0], forbidden)
+        group = sampling.draw(sampling.biased_pairs(logits.logsumexp(dim=-1).t()), uniform[:, 0], forbidden)
         book = torch.arange(len(group), device=group.device)
-        return group * self.members + sampling.draw(logits[group, book], uniform[:, 1])
+        members = sampling.biased_members(logits[group, book], group // self.prices)
+        return group * self.members + sampling.draw(members, uniform[:, 1])

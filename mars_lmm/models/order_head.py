@@ -4,8 +4,10 @@ Shape letters: B books, D width, V tokens = types * prices * sizes * intervals.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -22,6 +24,10 @@ class OrderHead(nn.Module, ABC):
     tied_tables: tuple[nn.Embedding, ...] = ()
     """Tables of the embedding that this head multiplies with; in a tuple they are no submodules of it."""
 
+    def __init__(self, bins: tuple[int, int, int, int]):
+        super().__init__()
+        self.bins = bins
+
     @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits or log-probabilities [..., V] given hidden [..., D]."""
@@ -35,8 +41,17 @@ class OrderHead(nn.Module, ABC):
         """Positions whose nats are computed at a time."""
 
     @abstractmethod
+    def field_logits(self, hidden: Tensor, target: Tensor) -> Iterator[Tensor]:
+        """Logits of each field, given those of the target before it, of a chunk: hidden [n, D], target int64 [n].
+
+        Yields:
+            Float32 [n, types], [n, prices], [n, sizes] and [n, intervals], each before the next is computed.
+        """
+
     def chunk_nll(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Nats [n, 4] as in `field_nll`, of a chunk: hidden [n, D], target int64 [n]."""
+        fields = zip(self.field_logits(hidden, target), torch.unravel_index(target, self.bins), strict=True)
+        return torch.stack([F.cross_entropy(logits, value, reduction="none") for logits, value in fields], dim=-1)
 
     def field_nll(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Nats [..., 4] of the type, price, size and interval of target, each given those before it.

@@ -177,6 +177,18 @@ class OrderModel(nn.Module):
         position = torch.arange(length, device=token.device)
         return self.transformer(self.embedding(token, market), position, attends)
 
+    @torch.no_grad()
+    def states(self, token: Tensor, market: Tensor) -> Tensor:
+        """What `forward` gives, for histories of many lengths: nothing is compiled for each, as FlexAttention would be.
+
+        Args:
+            token: int64 [B, T].
+            market: int [B, T, F].
+        """
+        attends = self._attends(token.shape[1], token.device)
+        position = torch.arange(token.shape[1], device=token.device)
+        return self.transformer(self.embedding(token, market), position, attends)
+
     def loss(self, hidden: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Weighted sum of the nats of next orders, to be minimised; never holds the logits of many positions.
 
@@ -219,8 +231,6 @@ class OrderModel(nn.Module):
             length = torch.full((B,), T, device=token.device)
         cache = self.new_cache(B)
         store = cache.store(length)
-        # Histories have lengths of their own, and FlexAttention would be compiled for each.
-        attentions = {window: BandedAttention(window, T, token.device) for window in set(self.config.layer_windows)}
 
         def attend_and_store(layer: int, attend: Attend) -> Attend:
             def attend_layer(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -229,9 +239,7 @@ class OrderModel(nn.Module):
 
             return attend_layer
 
-        attends = [
-            attend_and_store(layer, attentions[window]) for layer, window in enumerate(self.config.layer_windows)
-        ]
+        attends = [attend_and_store(layer, attend) for layer, attend in enumerate(self._attends(T, token.device))]
         position = torch.arange(T, device=token.device)
         hidden = self.transformer(self.embedding(token, market), position, attends)
         return hidden[torch.arange(B, device=token.device), length - 1], cache
@@ -283,6 +291,11 @@ class OrderModel(nn.Module):
         logits of finite states. Nothing is read back to the host.
         """
         return hidden.isfinite().all(dim=-1)
+
+    def _attends(self, length: int, device: torch.device) -> list[Attend]:
+        """The attention of each layer in a history, without a kernel of its own."""
+        attentions = {window: BandedAttention(window, length, device) for window in set(self.config.layer_windows)}
+        return [attentions[window] for window in self.config.layer_windows]
 
     def new_cache(self, batch: int) -> RingCache:
         """An empty cache for this many books, on the model's device and in its dtype."""

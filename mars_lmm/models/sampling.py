@@ -1,9 +1,9 @@
-"""How orders are drawn: temperature, top-p, and what must not be drawn.
+"""How orders are drawn: biases of each book, temperature, top-p, and what must not be drawn.
 
-A head draws an order by one softmax after another, and all of this acts on each softmax in turn, in this order: the
-temperature divides the logits, what is forbidden is taken out, and of what remains the nucleus is kept (top-p; Holtzman
-et al. 2020). What is left is renormalised, never rejected: every draw gives an order. Shapes do not depend on values
-and nothing is read back, so that a draw can be captured as a CUDA graph.
+A head draws an order by one softmax after another, and all of this acts on each softmax in turn, in this order: biases
+are added to the logits, the temperature divides them, what is forbidden is taken out, and of what remains the nucleus
+is kept (top-p; Holtzman et al. 2020). What is left is renormalised, never rejected: every draw gives an order. Shapes
+do not depend on values and nothing is read back, so that a draw can be captured as a CUDA graph.
 
 Shape letters: B books, n outcomes of a softmax.
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mars_lmm.models.embedding import FIELDS
+from mars_lmm.models.field_biases import FieldBiases
 
 TYPE_NAMES = ("sell", "buy", "cancel")
 """The types of orders, by their bins."""
@@ -63,6 +64,7 @@ class Sampling:
         interval: bool [intervals].
         type_and_price: bool [types * prices], true where either of the two forbids it.
         size_and_interval: bool [sizes * intervals], likewise.
+        biases: Of B books, or None: none.
     """
 
     temperature: float = 1.0
@@ -73,6 +75,7 @@ class Sampling:
     interval: Tensor | None = None
     type_and_price: Tensor | None = None
     size_and_interval: Tensor | None = None
+    biases: FieldBiases | None = None
 
     @classmethod
     def build(
@@ -96,6 +99,28 @@ class Sampling:
         masks["size_and_interval"] = _either(masks["size"], masks["interval"], sizes, intervals)
         on_device = {name: None if mask is None else mask.to(device) for name, mask in masks.items()}
         return cls(config.temperature, config.top_p, **on_device)
+
+    def select(self, books: Tensor) -> Sampling:
+        """The same for books int64 [N] of those that have biases; a book may be named twice."""
+        return self if self.biases is None else replace(self, biases=self.biases.select(books))
+
+    def biased(self, field: str, logits: Tensor, kind: Tensor | None = None) -> Tensor:
+        """A field's logits [B, n] with its biases, over the temperature; kind is the order's type, int64 [B]."""
+        if self.biases is not None:
+            logits = logits + self.biases.of(field, kind)
+        return logits / self.temperature
+
+    def biased_pairs(self, logits: Tensor) -> Tensor:
+        """The same of one softmax over types and prices, [B, types * prices], whose temperature has been applied."""
+        if self.biases is None:
+            return logits
+        return self.biases.tilt_pairs(logits, self.temperature)
+
+    def biased_members(self, logits: Tensor, kind: Tensor) -> Tensor:
+        """The same of one softmax over sizes and intervals, [B, sizes * intervals]."""
+        if self.biases is None:
+            return logits
+        return self.biases.tilt_members(logits, kind, self.temperature)
 
     def forbidden_types(self, types: Tensor | None) -> Tensor | None:
         """Bool [types] or [B, types] that must not be drawn, given those that each book may draw, bool [B, types]."""

@@ -97,6 +97,8 @@ class RolloutConfig:
 
     starts: int = 6
     """Starts, spread evenly over the held-out sessions or hours; 0: only those named below."""
+    continuous: bool = False
+    """Let them lie where trading is continuous for all of a rollout's minutes, without a break or an auction."""
     at: list[str] = field(default_factory=list)
     """More starts, at any moment of any session of the prepared set: "GOOG 2012-06-21 13:30:00"; the date may be left
     out where the set has one session of the symbol."""
@@ -122,6 +124,9 @@ class RolloutConfig:
     """How the model reads on: ring keeps the keys and values of each layer's window, window reads the last `window`
     orders anew for every order. auto: ring, which is exact for models trained here, and window for imported MarS
     models, which were trained so."""
+    recalibration: int | None = None
+    """To how many of the orders before a start the model's fields are fitted anew, with those before them as context;
+    0: the model stays as it was trained. null: 4096, and 0 for imported MarS models."""
     agents: dict[str, Any] = field(default_factory=dict)
     """Agents by name: see docs/agents.md."""
     background: str = MODEL
@@ -144,6 +149,8 @@ class RolloutConfig:
                 f"rollouts={self.rollouts}, books_at_once={self.books_at_once}, minutes={self.minutes}: all must be "
                 "positive"
             )
+        if self.recalibration is not None and self.recalibration < 0:
+            raise ValueError(f"recalibration={self.recalibration}: a number of orders, or 0 for none")
         if self.starts < 0 or not (self.starts or self.at or self.saved or self.warm_up):
             raise ValueError(
                 f"starts={self.starts}: it must be positive, or 0 where at, saved or warm_up name other starts"
@@ -166,4 +173,5 @@ class RolloutConfig:
             self,
             cancels=rule if self.cancels == AUTO else self.cancels,
             attention=coding.attention if self.attention == AUTO else self.attention,
+            recalibration=coding.recalibration if self.recalibration is None else self.recalibration,
         )

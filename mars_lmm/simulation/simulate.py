@@ -22,6 +22,7 @@ from mars_lmm.simulation.output.counts import summarize
 from mars_lmm.simulation.output.figures import draw_figures
 from mars_lmm.simulation.output.recording import ACCOUNTS, DEPTH, ENDS, FILLS, ROLLOUTS
 from mars_lmm.simulation.output.trajectories import join, replay_table
+from mars_lmm.simulation.running.identity import weights_checksum
 from mars_lmm.simulation.running.lowering import FLOAT32, LOSS, Lowering
 from mars_lmm.simulation.running.plan import Plan, Work
 from mars_lmm.simulation.running.predict import COUNTS, RolloutModule, Scenario, check_trainer, default_trainer
@@ -88,8 +89,8 @@ def simulate(
     # Not a barrier of the processes' own: some may be at work for hours when others are done.
     while work.missing():
         time.sleep(1)
-    manifest = about | {"prepared": trained.prepared.address} | _describe(scenario, horizon, precision)
-    return _assemble(manifest, scenario, work, output)
+    model = {"prepared": trained.prepared.address, "weights": weights_checksum(trained.model)}
+    return _assemble(about | model | _describe(scenario, horizon, precision), scenario, work, output)
 
 
 def _order_limit(starts: Sequence[Start], num_agents: int) -> int:
@@ -111,6 +112,7 @@ def _describe(scenario: Scenario, horizon: int, precision: str) -> dict[str, Any
         "rules": config.rules,
         "cancels": config.cancels,
         "attention": config.attention,
+        "recalibration": config.recalibration,
         "precision": precision,
         "horizon_ns": horizon,
         "rollouts": config.rollouts,

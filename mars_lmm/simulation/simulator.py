@@ -286,7 +286,7 @@ class Simulator:
 
     @property
     def _history(self) -> int:
-        return 2 * self.trained.model.config.window
+        return self.trained.coding.kept_history(self.trained.model.config.window, self.config.recalibration)
 
     def _find(self, start: Path | str) -> Start:
         trained = self.trained

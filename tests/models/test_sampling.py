@@ -4,13 +4,11 @@ import math
 
 import pytest
 import torch
+from head_stages import BINS, HEADS, STAGES, draw_by_stages
 from torch.testing import assert_close
 
 from mars_lmm.models.sampling import MODEL_DISTRIBUTION, Sampling, SamplingConfig, inverse_cdf, nucleus
 
-BINS = (3, 4, 5, 2)
-HEADS = pytest.mark.parametrize("head", ["joint", "fields", "tied"])
-STAGES = {"joint": (12, 10), "fields": BINS, "tied": (12, 5, 2)}
 FORBID = {"type": ["sell"], "price": [0, 3], "size": [2], "interval": [1]}
 TYPES = [(True, True, True), (False, True, False), (True, False, True), (False, False, True)]
 
@@ -70,17 +68,6 @@ def expected_distribution(model, hidden, head, temperature=1.0, top_p=1.0, forbi
         return torch.cat([share * after(branch, stages[1:], masks[1:]) for share, branch in zip(drawn, p, strict=True)])
 
     return after(p, STAGES[head], masks)
-
-
-def draw_by_stages(p, stages, uniform):
-    """The token that inverse cumulative distributions give, stage by stage."""
-    token = 0
-    for stage, u in zip(stages, uniform.tolist(), strict=False):
-        p = p.view(stage, -1)
-        cdf = p.sum(-1).cumsum(0)
-        index = int((cdf <= u * cdf[-1]).sum())
-        token, p = token * stage + index, p[index]
-    return token
 
 
 CASES = pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import torch
 from mars_lmm.data.flow import OrderFlow
 from mars_lmm.data.replay import replay
 from mars_lmm.market import types as t
+from mars_lmm.models.mirror import mirror
 from mars_lmm.tokenizers.coding import CHANGE_FEATURE
 from mars_lmm.tokenizers.orders import OrderTokenizer
-from mars_lmm.training.mirror import mirror, mirror_some
+from mars_lmm.training.mirror import mirror_some
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,14 +13,16 @@ from mars_lmm.market import types as t
 from mars_lmm.market.lockstep import take_snapshots
 from mars_lmm.market.repack import repack
 from mars_lmm.market.rules import DayRules, MarketRules
+from mars_lmm.models.field_biases import FieldBiases
 from mars_lmm.models.order_model import OrderModel
+from mars_lmm.models.recalibration import recent_biases
 from mars_lmm.models.sampling import Sampling
 from mars_lmm.simulation.agents.seats import SeatPlan
 from mars_lmm.simulation.config import AGENTS, QUEUE_RULES, SESSION_RULES, VENUE_RULES, RolloutConfig
 from mars_lmm.simulation.engine import columns as c
 from mars_lmm.simulation.engine.arrays import Limits
 from mars_lmm.simulation.engine.batch import Batch, Room
-from mars_lmm.simulation.engine.coding import Coding
+from mars_lmm.simulation.engine.coding import WINDOWS_READ, Coding
 from mars_lmm.simulation.engine.reading import READERS, Reader
 from mars_lmm.simulation.engine.rollout_engine import Forecaster, RolloutEngine
 from mars_lmm.simulation.starts.start import Start
@@ -85,9 +88,11 @@ def make_engine(
     forecaster = None
     if model is not None:
         reader = _read(READERS[config.attention], model, chosen, device)
-        fork = torch.from_numpy(np.repeat(np.arange(len(used)), copies)).to(device)
         sampling = Sampling.build(config.sampling, model.bins, device)
-        forecaster = Forecaster(model, reader.select(fork), sampling)
+        if config.recalibration:
+            sampling = replace(sampling, biases=_recalibrate(model, chosen, config.recalibration, device))
+        fork = torch.from_numpy(np.repeat(np.arange(len(used)), copies)).to(device)
+        forecaster = Forecaster(model, reader, sampling).select(fork)
     for seat in seats:
         seat.agent.meet(starts, torch.from_numpy(np.asarray(start_of, dtype=np.int64)).to(device))
     return RolloutEngine(
@@ -163,19 +168,32 @@ def _fill(batch: Batch, starts: Sequence[Start], start_of: np.ndarray, number: n
 
 
 def _read(reader: type[Reader], model: OrderModel, starts: Sequence[Start], device: torch.device) -> Reader:
+    most = WINDOWS_READ * model.config.window
     parts = [
-        reader.begin(model, *_histories(starts[first : first + STARTS_AT_ONCE], device))
+        reader.begin(model, *_histories(starts[first : first + STARTS_AT_ONCE], most, device))
         for first in range(0, len(starts), STARTS_AT_ONCE)
     ]
     return reader.concatenate(parts)
 
 
-def _histories(starts: Sequence[Start], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens int64 [N, T] and market features int16 [N, T, F], padded on the right, and lengths int64 [N]."""
-    length = np.array([len(start.token) for start in starts])
+def _recalibrate(model: OrderModel, starts: Sequence[Start], orders: int, device: torch.device) -> FieldBiases:
+    """The biases of each start; none where its history is artificial."""
+    parts = []
+    for start in starts:
+        token, market = torch.from_numpy(start.token.astype(np.int64)), torch.from_numpy(start.market)
+        counted = 0 if start.artificial else orders
+        parts.append(recent_biases(model, token.to(device), market.to(device), counted))
+    return FieldBiases.concatenate(parts)
+
+
+def _histories(
+    starts: Sequence[Start], most: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the last orders, tokens int64 [N, T] and market features int16 [N, T, F], padded on the right; lengths."""
+    length = np.array([min(len(start.token), most) for start in starts])
     token = np.zeros((len(starts), length.max()), dtype=np.int64)
     market = np.zeros((len(starts), length.max(), starts[0].market.shape[1]), dtype=np.int16)
     for i, start in enumerate(starts):
-        token[i, : length[i]] = start.token
-        market[i, : length[i]] = start.market
+        token[i, : length[i]] = start.token[-length[i] :]
+        market[i, : length[i]] = start.market[-length[i] :]
     return tuple(torch.from_numpy(array).to(device) for array in (token, market, length))

@@ -21,6 +21,9 @@ from mars_lmm.tokenizers.orders import OrderTokenizer
 _jit = kept_njit("market", "tokenizers")
 _mars_encode = MARS_CODING.encode
 
+WINDOWS_READ = 2
+"""Of history: enough for a model to be read on from."""
+
 
 class History(NamedTuple):
     """The orders before a start, as a model reads them.
@@ -46,6 +49,7 @@ class Coding(ABC):
         num_stream: S, what is remembered of a book's earlier orders.
         queue_rule: What the model's cancels take of a queue, unless the user says otherwise.
         attention: How its rollouts attend to their history, unless the user says otherwise: see `reading`.
+        recalibration: To how many orders before a start the model's fields are fitted, unless the user says otherwise.
         needs_window: A rollout begins with at least as many orders of history as the model's window.
         checksum: Identity of the tokenizer: histories coded by another one mean something else.
     """
@@ -56,8 +60,13 @@ class Coding(ABC):
     num_stream: int
     queue_rule: int
     attention: str
+    recalibration: int
     needs_window: bool
     checksum: str
+
+    def kept_history(self, window: int, recalibration: int) -> int:
+        """Orders of history that a start keeps at most, for a model of this window: to be read, and fitted to."""
+        return max(WINDOWS_READ * window, window + recalibration)
 
     def needed_history(self, window: int) -> int:
         """Orders that a rollout begins with at least, for a model of this window: an empty history cannot be read."""
@@ -80,7 +89,7 @@ class OrderCoding(Coding):
 
     name = "orders"
     num_features, num_stream = NUM_MARKET_FEATURES, 0
-    queue_rule, attention, needs_window = t.CLOSEST_SIZE, "ring", False
+    queue_rule, attention, recalibration, needs_window = t.CLOSEST_SIZE, "ring", 4096, False
 
     def __init__(self, tokenizer: OrderTokenizer):
         self._tokenizer = tokenizer
@@ -97,7 +106,7 @@ class MarsRolloutCoding(Coding):
 
     name = "mars"
     num_features, num_stream = m.NUM_MARS_FEATURES, m.NUM_STREAM
-    queue_rule, attention, needs_window = t.OLDEST_FIRST, "window", True
+    queue_rule, attention, recalibration, needs_window = t.OLDEST_FIRST, "window", 0, True
 
     def __init__(self, tokenizer: MarsTokenizer):
         self.checksum = tokenizer.checksum

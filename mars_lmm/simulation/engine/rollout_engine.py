@@ -58,12 +58,16 @@ class Forecaster:
     Attributes:
         model: In eval mode.
         reader: What it knows of each book's history.
-        sampling: Temperature and masks.
+        sampling: Biases of each book, temperature and masks.
     """
 
     model: OrderModel
     reader: Reader
     sampling: Sampling
+
+    def select(self, books: Tensor) -> Forecaster:
+        """Copy into one whose book i is books[i], int64[N]; a book named twice is forked."""
+        return replace(self, reader=self.reader.select(books), sampling=self.sampling.select(books))
 
 
 @dataclass
@@ -229,7 +233,7 @@ class RolloutEngine:
 
     def select(self, books: Tensor) -> RolloutEngine:
         """Copy into an engine whose book i is books[i], int64[N]; a book named twice is forked."""
-        forecaster = self.forecaster and replace(self.forecaster, reader=self.forecaster.reader.select(books))
+        forecaster = self.forecaster and self.forecaster.select(books)
         states = ({name: value.index_select(0, books) for name, value in seat.state.items()} for seat in self.seats)
         seats = [replace(seat, state=state) for seat, state in zip(self.seats, states, strict=True)]
         batch = self.batch.select(books)

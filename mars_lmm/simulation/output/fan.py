@@ -81,13 +81,16 @@ def _draw_fan(axes: Axes, panel: Panel) -> None:
 
 
 def legend(figure: Figure, entries: Sequence[tuple[str, float, float, str]]) -> None:
-    """A legend in one line above the panels: colour, line width, opacity and label of each entry."""
+    """A legend above the panels, in one line if it fits: colour, line width, opacity and label of each entry."""
     handles = [
         Line2D([], [], color=colour, linewidth=width, alpha=alpha, solid_capstyle="butt")
         for colour, width, alpha, _ in entries
     ]
     labels = [entry[3] for entry in entries]
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(entries), frameon=False, borderpad=0)
+    inches = [0.5 + 0.07 * len(label) for label in labels]
+    room = figure.get_figwidth()
+    columns = len(labels) if sum(inches) <= room else max(int(room / max(inches)), 1)
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, borderpad=0)
 
 
 def start_label(start: Mapping[str, Any]) -> str:

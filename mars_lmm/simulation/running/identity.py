@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,13 +52,33 @@ def identity(
         "config": json.loads(json.dumps(asdict(config))),
         "precision": precision,
         "device": device,
-        "model": {"shape": asdict(model.config), "weights": _weights(model)},
+        "model": {"shape": asdict(model.config), "weights": weights_checksum(model)},
         "coding": [coding.name, _checksum(np.asarray(table) for table in coding.tables)],
         "starts": _checksum(array for start in starts for array in _arrays(start)),
         "end_times": end_times.tolist(),
         "rules": _rules(config, starts),
-        "agents": {seat.name: [_source(type(seat.agent)), *map(_content, seat.agent.files)] for seat in seats},
+        "agents": {
+            seat.name: [*source_checksums(type(seat.agent)), *map(file_checksum, seat.agent.files)] for seat in seats
+        },
     }
+
+
+def weights_checksum(model: OrderModel) -> str:
+    """What changes with a model's weights, whatever device they are on."""
+    tensors = (tensor.detach().cpu().contiguous() for tensor in model.state_dict().values())
+    return _checksum(tensor.reshape(-1).view(torch.uint8).numpy() for tensor in tensors)
+
+
+def source_checksums(kind: type) -> list[str]:
+    """What changes with the files that define a class and its bases, but for Python's own."""
+    own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in sys.stdlib_module_names]
+    files = ((base, inspect.getsourcefile(base)) for base in own)
+    return list(dict.fromkeys(file_checksum(Path(file)) if file else base.__qualname__ for base, file in files))
+
+
+def file_checksum(file: Path) -> str:
+    """What changes with a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _arrays(start: Start) -> Iterable[np.ndarray]:
@@ -67,25 +88,11 @@ def _arrays(start: Start) -> Iterable[np.ndarray]:
         yield start.continuation
 
 
-def _weights(model: OrderModel) -> str:
-    tensors = (tensor.detach().cpu().contiguous() for tensor in model.state_dict().values())
-    return _checksum(tensor.reshape(-1).view(torch.uint8).numpy() for tensor in tensors)
-
-
 def _rules(config: RolloutConfig, starts: Sequence[Start]) -> dict[str, str]:
     """The rule files that the rollouts go by, and what is in them."""
     recorded = config.rules in (SESSION_RULES, VENUE_RULES)
     venues = {start.session.rules for start in starts} if recorded else {config.rules}
     return {name: repr(load_rules(name)) for name in sorted(venues) if name}
-
-
-def _source(kind: type) -> str:
-    file = inspect.getsourcefile(kind)
-    return _content(Path(file)) if file else kind.__qualname__
-
-
-def _content(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _checksum(arrays: Iterable[np.ndarray]) -> str:

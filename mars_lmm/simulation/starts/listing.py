@@ -5,13 +5,11 @@ from __future__ import annotations
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.simulation.agents.registry import seat_plans
 from mars_lmm.simulation.config import RolloutConfig
-from mars_lmm.simulation.engine.coding import Coding
+from mars_lmm.simulation.engine.coding import WINDOWS_READ, Coding
 from mars_lmm.simulation.starts.recorded import Moment, held_out_starts, starts_at
 from mars_lmm.simulation.starts.saved import load_start
 from mars_lmm.simulation.starts.start import Start
 from mars_lmm.simulation.starts.warm_up import NANOS_PER_MINUTE, warm_up_start
-
-WINDOWS_KEPT = 2  # of history: enough for a model to be read, and to be read on from
 
 
 def list_starts(config: RolloutConfig, prepared: PreparedSet | None, coding: Coding, window: int) -> list[Start]:
@@ -29,10 +27,12 @@ def list_starts(config: RolloutConfig, prepared: PreparedSet | None, coding: Cod
     """
     if prepared is None and (config.starts or config.at):
         raise ValueError(f"starts={config.starts} and at={config.at} are moments of a prepared set: give prepared=SET")
-    horizon, history = int(config.minutes * NANOS_PER_MINUTE), WINDOWS_KEPT * window
+    horizon = int(config.minutes * NANOS_PER_MINUTE)
+    history = coding.kept_history(window, config.settled(coding).recalibration)
     starts: list[Start] = []
     if config.starts:
-        starts += held_out_starts(prepared, coding, config.starts, horizon, history)
+        spread = config.starts, horizon, history, WINDOWS_READ * window, config.continuous
+        starts += held_out_starts(prepared, coding, *spread)
     starts += starts_at(prepared, coding, [Moment.parse(text) for text in config.at], history, horizon)
     starts += [load_start(path, coding) for path in config.saved]
     for start in starts:

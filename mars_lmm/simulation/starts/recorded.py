@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from mars_lmm.data.flow import UNDATED, OrderFlow
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.data.replay import MarketState, empty_state, is_order, opening_state, replay
 from mars_lmm.market import types as t
+from mars_lmm.market.book import sections
 from mars_lmm.market.quantities import nanoseconds
 from mars_lmm.simulation.engine.coding import Coding
 from mars_lmm.simulation.starts.session_time import closing_time, pass_to, passed
@@ -26,7 +28,15 @@ _MOST_LISTED = 20  # sessions that a message names
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}|" + UNDATED)
 
 
-def held_out_starts(prepared: PreparedSet, coding: Coding, count: int, horizon: int, history: int) -> list[Start]:
+def held_out_starts(
+    prepared: PreparedSet,
+    coding: Coding,
+    count: int,
+    horizon: int,
+    history: int,
+    before: int | None = None,
+    continuous: bool = False,
+) -> list[Start]:
     """Evenly spaced starts over the held-out sessions or hours.
 
     Args:
@@ -35,30 +45,33 @@ def held_out_starts(prepared: PreparedSet, coding: Coding, count: int, horizon: 
         count: How many starts to make, shared out over the sessions in turn.
         horizon: Nanoseconds of open market that must lie between each start and the session's close.
         history: Orders of history to keep, at least 1.
+        before: Orders of a session that come before its first start, at least; None: as many as are kept.
+        continuous: Whether trading has to be continuous for the whole horizon, without a break or an auction.
 
     Raises:
         DataError: No held-out session is longer than the horizon.
     """
-    windows: list[tuple[OrderFlow, int, list[int]]] = []
+    before = history if before is None else before
+    windows: list[tuple[OrderFlow, int, list[tuple[int, int]]]] = []
     for index, entry in enumerate(prepared.sessions):
         if len(windows) == count:  # further sessions would have no share
             break
         if entry["held_out_from"] >= entry["close_time"]:
             continue
         flow = prepared.flow(index)
-        bounds = _bounds(flow, entry["held_out_from"], horizon, history)
+        bounds = _bounds(flow, entry["held_out_from"], horizon, before, continuous)
         if bounds:
             windows.append((flow, entry["held_out_from"], bounds))
     if not windows:
         raise DataError(
             prepared.path,
-            f"no held-out session has {horizon / 60e9:g} minutes after a history of {history} orders; simulate fewer "
+            f"no held-out session has {horizon / 60e9:g} minutes after a history of {before} orders; simulate fewer "
             "minutes",
         )
     starts = []
-    for index, (flow, held_out_from, (earliest, latest)) in enumerate(windows):
+    for index, (flow, held_out_from, bounds) in enumerate(windows):
         share = len(range(index, count, len(windows)))
-        times = _spread(_schedule(flow), earliest, latest, share)
+        times = _spread(_schedule(flow), bounds, share)
         starts += _session_starts(flow, coding, times, horizon, history, held_out_from)
     return starts
 
@@ -109,7 +122,7 @@ def starts_at(
     """
     of_session: dict[int, list[int]] = {}
     for place, moment in enumerate(moments):
-        of_session.setdefault(_find(prepared, moment.symbol, moment.date), []).append(place)
+        of_session.setdefault(find_session(prepared, moment), []).append(place)
     starts: list[Start | None] = [None] * len(moments)
     for number, places in of_session.items():
         flow = prepared.flow(number)
@@ -144,6 +157,12 @@ class Moment:
     date: str | None
     time: int
 
+    def __str__(self) -> str:
+        """As `parse` reads it, to the nanosecond."""
+        seconds, fraction = divmod(self.time, 10**9)
+        clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:09}"
+        return " ".join(word for word in (self.symbol, self.date, clock) if word)
+
     @classmethod
     def parse(cls, text: str) -> Moment:
         """Read one.
@@ -158,8 +177,13 @@ class Moment:
         return cls(" ".join(words), date, nanoseconds(f"the time of {text!r}", time))
 
 
-def _find(prepared: PreparedSet, symbol: str, date: str | None) -> int:
-    """The place of a session in a prepared set."""
+def find_session(prepared: PreparedSet, moment: Moment) -> int:
+    """The place of a moment's session in a prepared set.
+
+    Raises:
+        DataError: There is none, or the symbol has several and the moment no date.
+    """
+    symbol, date = moment.symbol, moment.date
     entries = list(enumerate(prepared.sessions))
     of_symbol = [(number, entry) for number, entry in entries if entry["symbol"] == symbol]
     found = [number for number, entry in of_symbol if date is None or entry["date"] == date]
@@ -172,24 +196,34 @@ def _find(prepared: PreparedSet, symbol: str, date: str | None) -> int:
     raise DataError(prepared.path, f"no session {symbol}{f' {date}' if date else ''}; it has {listed}")
 
 
-def _bounds(flow: OrderFlow, held_out_from: int, horizon: int, history: int) -> tuple[int, int] | None:
-    """The earliest and the latest held-out start of a session, if it has any."""
+def _bounds(flow: OrderFlow, held_out_from: int, horizon: int, before: int, continuous: bool) -> list[tuple[int, int]]:
+    """The earliest and the latest held-out start of a session, of each of its phases where trading is continuous."""
     orders = np.flatnonzero(is_order(flow.session, flow.columns))
     if not len(orders):
-        return None
+        return []
     # The first start leaves room for a history, also on a day that is held out from its beginning.
-    warmed_up = int(flow.time[orders[min(history, len(orders) - 1)]])
+    warmed_up = int(flow.time[orders[min(before, len(orders) - 1)]])
     earliest = max(held_out_from, warmed_up)
     book = _schedule(flow)
     close = closing_time(book, flow.session)
-    latest = bisect_right(range(close), close, key=lambda time: passed(book, time, horizon)) - 1
-    return (earliest, latest) if latest >= earliest else None
+    if continuous:
+        phases = sections(book).phases[0]
+        ends = [*phases[1:, t.PHASE_START].tolist(), t.FOREVER]
+        trading = phases[:, t.PHASE_MODE] == t.CONTINUOUS
+        begins = phases[:, t.PHASE_START].tolist()
+        spans = [(begin, min(end, close) - horizon) for begin, end in compress(zip(begins, ends, strict=True), trading)]
+    else:
+        spans = [(0, bisect_right(range(close), close, key=lambda time: passed(book, time, horizon)) - 1)]
+    return [(max(begin, earliest), latest) for begin, latest in spans if latest >= max(begin, earliest)]
 
 
-def _spread(book: np.ndarray, earliest: int, latest: int, count: int) -> list[int]:
-    """Times with as much open market between each two."""
-    between = np.linspace(0, open_time_between(book, earliest, latest), count).astype(np.int64)
-    return [add_open_time(book, earliest, interval) for interval in between.tolist()]
+def _spread(book: np.ndarray, bounds: Sequence[tuple[int, int]], count: int) -> list[int]:
+    """Times within bounds, with as much open market between each two."""
+    lengths = [open_time_between(book, earliest, latest) for earliest, latest in bounds]
+    before = np.cumsum([0, *lengths])
+    between = np.linspace(0, before[-1], count).astype(np.int64)
+    place = np.searchsorted(before[1:-1], between, side="left")
+    return [add_open_time(book, bounds[p][0], int(b - before[p])) for p, b in zip(place, between, strict=True)]
 
 
 def _schedule(flow: OrderFlow) -> np.ndarray:

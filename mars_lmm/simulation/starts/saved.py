@@ -23,7 +23,7 @@ from mars_lmm.simulation.engine.coding import Coding
 from mars_lmm.simulation.starts.start import Start
 from mars_lmm.tokenizers import observation as o
 
-VERSION = 2
+VERSION = 3
 _KEY = "start"  # of the metadata
 
 # A book is saved as it lies in memory: a program whose books have other columns cannot read it.
@@ -59,6 +59,7 @@ def save_start(path: Path | str, start: Start, coding: Coding) -> None:
         "time": int(start.time),
         "next_id": int(start.next_id),
         "held_out": None if start.held_out is None else bool(start.held_out),
+        "artificial": start.artificial,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -125,4 +126,5 @@ def _start(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Start:
         about["next_id"],
         unseen=arrays["unseen"],
         held_out=about["held_out"],
+        artificial=about["artificial"],
     )

@@ -38,6 +38,7 @@ class Start:
             `mars_lmm.simulation.starts.unseen`.
         held_out: Whether the moment lies in the part of the prepared set that is not trained on; None where it comes
             from no such set.
+        artificial: Whether agents alone made the history, so that it tells nothing of a market's habits.
     """
 
     session: Session
@@ -52,6 +53,7 @@ class Start:
     flow: OrderFlow | None = None
     unseen: np.ndarray = field(default_factory=lambda: np.zeros((0, t.NUM_ORDER_COLUMNS), dtype=np.int64))
     held_out: bool | None = None
+    artificial: bool = False
 
     def book(self, as_seen: bool = False) -> np.ndarray:
         """A copy of the book, int64[N], whose orders are all the background's, whoever a feed says sent them.
@@ -150,4 +152,5 @@ class Start:
             touch.copy(),
             stream=stream.copy(),
             next_id=next_id,
+            artificial=self.artificial,
         )

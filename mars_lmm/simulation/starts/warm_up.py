@@ -110,7 +110,7 @@ def _opening(config: WarmUpConfig, coding: Coding) -> Start:
     nothing = np.zeros((0, o.NUM_OBSERVED), dtype=np.int64), np.zeros((0, o.NUM_TAPE), dtype=np.int64)
     past = coding.history(*nothing, open_price=0, length=1)
     touch = np.zeros(o.NUM_TAPE, dtype=np.int64)
-    return Start(session, time, state, past.token, past.market, touch, stream=past.stream)
+    return Start(session, time, state, past.token, past.market, touch, stream=past.stream, artificial=True)
 
 
 def _names(seats: Sequence[SeatPlan]) -> str:

@@ -23,6 +23,7 @@ def test_all_kinds_of_starts_in_order(coding, prepared, tmp_path):
         saved=[str(tmp_path / "saved")],
         warm_up=WarmUpConfig(minutes=3, symbol="NEW"),
         minutes=20,
+        recalibration=20,
     )
     starts = list_starts(config, prepared, coding, 20)
     assert [(start.session.symbol, start.time) for start in starts] == [

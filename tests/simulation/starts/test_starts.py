@@ -125,6 +125,27 @@ def test_held_out_starts_spread_over_open_time_up_to_the_last_that_fits(shanghai
     assert starts[-1].end_time(20 * MINUTE) == at("15:00")
 
 
+def test_starts_in_continuous_trading_meet_no_break_and_no_auction(shanghai_set, coding, tmp_path):
+    held_out = prepared_of(tmp_path, [shanghai_flow()], held_out_from=at("10:00"))
+    starts = held_out_starts(held_out, coding, count=9, horizon=20 * MINUTE, history=20, continuous=True)
+    # From 10:00 to 11:10 and from 13:00 to 14:37 there are 167 minutes.
+    places = [k * 167 / 8 for k in range(9)]
+    expected = [at("10:00") + m * MINUTE if m <= 70 else at("13:00") + (m - 70) * MINUTE for m in places]
+    assert [start.time for start in starts] == [int(time) for time in expected]
+    assert (starts[-1].time, starts[-1].end_time(20 * MINUTE)) == (at("14:37"), at("14:57"))
+    with pytest.raises(DataError, match="simulate fewer minutes"):
+        held_out_starts(held_out, coding, count=1, horizon=118 * MINUTE, history=20, continuous=True)
+
+
+def test_a_market_without_phases_is_always_continuous(small_set):
+    coding = OrderCoding(small_set.tokenizer())
+    plain, continuous = (
+        held_out_starts(small_set, coding, count=3, horizon=MINUTE, history=50, continuous=wanted)
+        for wanted in (False, True)
+    )
+    assert [start.time for start in plain] == [start.time for start in continuous]
+
+
 def test_starts_are_shared_out_over_the_sessions_in_turn(shanghai_set, coding):
     starts = held_out_starts(shanghai_set, coding, count=4, horizon=MINUTE, history=20)
     names = [(start.session.symbol, start.session.date) for start in starts]

@@ -1,0 +1,155 @@
+"""Biases against the conditions of their optimum, the truth that drew the orders, and the enumerated tilted model."""
+
+import pytest
+import torch
+from head_stages import BINS, HEADS, STAGES, draw_by_stages
+from torch.testing import assert_close
+
+from mars_lmm.models.field_biases import PRIOR_ORDERS, FieldBiases
+from mars_lmm.models.mirror import mirror
+from mars_lmm.models.recalibration import recent_biases
+from mars_lmm.models.sampling import Sampling, SamplingConfig
+
+FIELDS = ("type", "price", "size", "interval")
+
+
+def random_biases(books, scale=1.5):
+    generator = torch.Generator().manual_seed(4)
+    groups = (1, 3, 3, 3)
+    tables = (torch.randn(books, g, k, generator=generator) * scale for g, k in zip(groups, BINS, strict=True))
+    return FieldBiases(*tables)
+
+
+def random_logits(orders, scale=1.0):
+    generator = torch.Generator().manual_seed(5)
+    return [torch.randn(orders, k, generator=generator) * scale for k in BINS]
+
+
+def draw_values(logits, biases):
+    """Orders of the biased chain: each field's bins, given that fields do not depend on each other but for the type."""
+    generator = torch.Generator().manual_seed(6)
+    kind = torch.multinomial((logits[0] + biases.type[0, 0]).softmax(-1), 1, generator=generator)[:, 0]
+    rest = [
+        torch.multinomial((z + getattr(biases, field)[0][kind]).softmax(-1), 1, generator=generator)[:, 0]
+        for field, z in zip(FIELDS[1:], logits[1:], strict=True)
+    ]
+    return [kind, *rest]
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+def test_every_bin_is_expected_as_often_as_it_came_but_for_the_prior(scale):
+    logits = random_logits(2000, scale)
+    values = draw_values(logits, random_biases(1, 3.0))
+    fitted = FieldBiases.fit(logits, values)
+    for field, z, value in zip(FIELDS, logits, values, strict=True):
+        table = getattr(fitted, field)[0]
+        for group, bias in enumerate(table):
+            chosen = values[0] == group if len(table) > 1 else torch.ones_like(value, dtype=torch.bool)
+            count = torch.bincount(value[chosen], minlength=z.shape[1])
+            expected = (z[chosen] + bias).softmax(-1).sum(0)
+            assert_close(expected + PRIOR_ORDERS * bias, count.float(), atol=0.5, rtol=1e-3)
+
+
+def test_biases_that_drew_the_orders_are_found_again():
+    truth = random_biases(1, 1.0)
+    logits = random_logits(60_000)
+    fitted = FieldBiases.fit(logits, draw_values(logits, truth))
+    for field in FIELDS:
+        # A constant over all bins changes nothing.
+        centred = [table - table.mean(-1, keepdim=True) for table in (getattr(fitted, field), getattr(truth, field))]
+        assert_close(*centred, atol=0.15, rtol=0)
+
+
+def test_without_orders_there_is_no_bias():
+    nothing = FieldBiases.fit([torch.zeros(0, k) for k in BINS], [torch.zeros(0, dtype=torch.int64)] * 4)
+    assert all(not getattr(nothing, field).any() for field in FIELDS)
+
+
+def tilted(model, head, hidden, biases, forbidden_sizes=()):
+    """Probabilities [120] of a book's next order by the chain rule: each field's distribution, tilted by its biases.
+
+    A type and price of the joint head count by their allowed sizes.
+    """
+    p = model.logits(hidden[None])[0].double().softmax(-1).view(BINS)
+    allowed = p.clone()
+    allowed[:, :, list(forbidden_sizes)] = 0
+    p = allowed if head == "joint" else p
+    result = torch.zeros_like(p)
+
+    def tilt(weights, bias):
+        weights = weights * bias.double().exp()
+        return weights / weights.sum()
+
+    for kind, p_kind in enumerate(tilt(p.sum((1, 2, 3)), biases.type[0])):
+        for price, p_price in enumerate(tilt(p[kind].sum((1, 2)), biases.price[kind])):
+            for size, p_size in enumerate(tilt(allowed[kind, price].sum(1), biases.size[kind])):
+                if size not in forbidden_sizes:
+                    last = tilt(p[kind, price, size], biases.interval[kind])
+                    result[kind, price, size] = p_kind * p_price * p_size * last
+    return result.flatten()
+
+
+@HEADS
+@pytest.mark.parametrize("forbidden", [(), (0, 3)])
+def test_draws_invert_the_tilted_distribution(make_model, head, forbidden):
+    model, books = make_model(head=head), 40
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(books, 32, generator=generator)
+    uniform = torch.rand(books, 4, generator=generator, dtype=torch.float64)
+    biases = random_biases(books)
+    sampling = Sampling.build(SamplingConfig(forbid={"size": list(forbidden)}), BINS)
+    sampling = Sampling(size=sampling.size, size_and_interval=sampling.size_and_interval, biases=biases)
+    drawn = model.sample(hidden, uniform, sampling)
+    for book in range(books):
+        one = FieldBiases(*(getattr(biases, field)[book] for field in FIELDS))
+        p = tilted(model, head, hidden[book], one, forbidden)
+        assert drawn[book] == draw_by_stages(p, STAGES[head], uniform[book])
+
+
+@HEADS
+def test_biases_of_zero_draw_what_the_model_learned(make_model, head):
+    model = make_model(head=head)
+    generator = torch.Generator().manual_seed(2)
+    hidden, uniform = torch.randn(50, 32, generator=generator), torch.rand(50, 4, generator=generator)
+    nothing = random_biases(50, 0.0)
+    for settings in ({}, {"temperature": 0.5, "top_p": 0.8}):
+        plain, biased = Sampling(**settings), Sampling(**settings, biases=nothing)
+        assert torch.equal(model.sample(hidden, uniform, plain), model.sample(hidden, uniform, biased))
+
+
+def test_selected_books_take_their_biases_along():
+    biases = random_biases(3)
+    sampling = Sampling(biases=biases).select(torch.tensor([2, 0, 2]))
+    for field in FIELDS:
+        table = getattr(biases, field)
+        assert torch.equal(getattr(sampling.biases, field), torch.stack([table[2], table[0], table[2]]))
+    kind = torch.tensor([1, 0, 2])
+    assert torch.equal(biases.of("size", kind), torch.stack([biases.size[b, k] for b, k in enumerate(kind)]))
+    assert Sampling().select(torch.tensor([0])) == Sampling()
+
+
+@HEADS
+def test_the_last_orders_of_a_history_come_to_be_expected(make_model, make_orders, head):
+    model = make_model(head=head)
+    token, market = (part[0] for part in make_orders(1, 400))
+    late = torch.arange(400) >= 300
+    token[late] %= 40  # nothing but sells
+    biases = recent_biases(model, token, market, 100)
+    both = [(token, market), mirror(token, market, BINS)]
+    hidden = torch.cat([model(one[None], after[None])[0, 299:-1] for one, after in both])
+    kind = next(model.head.field_logits(hidden, torch.cat([one[300:] for one, _ in both])))
+    expected = (kind + biases.type[0, 0]).softmax(-1).sum(0)
+    # Sells are no habit: the mirror image has as many buys. That nothing was cancelled is one.
+    assert_close(expected + PRIOR_ORDERS * biases.type[0, 0], torch.tensor([100.0, 100.0, 0.0]), atol=0.5, rtol=0)
+    # Neither what came long before, nor more orders than there are, make a difference.
+    assert_close(recent_biases(model, token[200:], market[200:], 100).size, biases.size, atol=1e-4, rtol=1e-4)
+    whole, more = (recent_biases(model, token, market, orders) for orders in (399, 5000))
+    assert torch.equal(whole.price, more.price)
+
+
+def test_a_history_and_its_mirror_image_teach_the_same(make_model, make_orders):
+    model = make_model(head="fields")
+    token, market = (part[0] for part in make_orders(1, 200))
+    one, other = (recent_biases(model, *history, 150) for history in ((token, market), mirror(token, market, BINS)))
+    for field in FIELDS:
+        assert_close(getattr(one, field), getattr(other, field), atol=1e-4, rtol=1e-4)

@@ -1,0 +1,71 @@
+"""Rollouts of a model that is fitted to each start's own last orders."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mars_lmm.models import OrderModel, OrderModelConfig
+from mars_lmm.models.recalibration import recent_biases
+from mars_lmm.simulation.config import RolloutConfig
+from mars_lmm.simulation.engine.build import make_engine
+from mars_lmm.simulation.engine.coding import MarsRolloutCoding, OrderCoding
+from mars_lmm.simulation.starts.listing import list_starts
+
+FIELDS = ("type", "price", "size", "interval")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return OrderModel(OrderModelConfig(width=32, layers=1, heads=2, window=16, head="fields")).eval()
+
+
+@pytest.fixture(scope="module")
+def coding(small_set):
+    return OrderCoding(small_set.tokenizer())
+
+
+def starts_of(small_set, coding, recalibration):
+    config = RolloutConfig(starts=2, minutes=1, recalibration=recalibration)
+    return list_starts(config, small_set, coding, 16)
+
+
+def biases_of(model, coding, starts, recalibration, books=(0, 0, 1)):
+    config = RolloutConfig(recalibration=recalibration)
+    engine = make_engine(config, model, coding, starts, np.array(books), np.arange(len(books)), 10)
+    return engine.forecaster.sampling.biases
+
+
+def test_each_book_has_the_biases_of_its_start(small_set, model, coding):
+    starts = starts_of(small_set, coding, 200)
+    assert len(starts[0].token) < len(starts[1].token) == 216  # the first one has not as many before it
+    found = biases_of(model, coding, starts, 200)
+    for book, start in zip((0, 1, 2), (starts[0], *starts), strict=True):
+        token, market = torch.from_numpy(start.token.astype(np.int64)), torch.from_numpy(start.market)
+        expected = recent_biases(model, token, market, 200)
+        for field in FIELDS:
+            assert torch.equal(getattr(found, field)[book], getattr(expected, field)[0])
+    assert not torch.equal(found.type[0], found.type[2])
+
+
+def test_orders_that_are_fitted_to_do_not_delay_the_first_start(small_set, coding):
+    few, many = (starts_of(small_set, coding, orders) for orders in (0, 10**6))
+    assert [start.time for start in few] == [start.time for start in many]
+    assert len(few[0].token) == 32 < len(many[0].token)
+    np.testing.assert_array_equal(few[0].token, many[0].token[-32:])
+
+
+def test_history_of_agents_alone_is_not_fitted_to(small_set, model, coding):
+    real, other = starts_of(small_set, coding, 200)
+    found = biases_of(model, coding, [real, replace(other, artificial=True)], 200)
+    assert found.size[:2].all()
+    assert not any(getattr(found, field)[2].any() for field in FIELDS)
+
+
+def test_a_model_may_stay_as_it_was_trained(small_set, model, coding):
+    assert biases_of(model, coding, starts_of(small_set, coding, 0), 0) is None
+    assert (OrderCoding.recalibration, MarsRolloutCoding.recalibration) == (4096, 0)
+    with pytest.raises(ValueError, match="recalibration=-1: a number of orders"):
+        RolloutConfig(recalibration=-1)
