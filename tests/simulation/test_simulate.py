@@ -21,6 +21,7 @@ from mars_lmm.simulation.loading import Trained
 from mars_lmm.simulation.output import fan, trajectories
 from mars_lmm.simulation.output.counts import table, troubles
 from mars_lmm.simulation.running import predict
+from mars_lmm.simulation.running.identity import weights_checksum
 
 CONFIG = RolloutConfig(starts=2, rollouts=3, minutes=0.3, books_at_once=2)
 KEY = ("start", "rollout", "step")
@@ -307,11 +308,13 @@ def test_lost_fills_are_told_of():
 
 
 def test_lowered_weights_tell_what_they_cost(trained, tmp_path):
+    before = weights_checksum(trained.model)
     manifest = run(trained, tmp_path, replace(CONFIG, starts=1, rollouts=1), precision="bfloat16")
     loss = manifest["loss"]
     assert loss["change"] == loss["bfloat16"] - loss["float32"] != 0
     assert abs(loss["change"]) < 0.1 < loss["float32"]
     assert manifest["precision"] == "bfloat16"
+    assert manifest["weights"] == before
     assert next(trained.model.parameters()).dtype == torch.float32
 
 

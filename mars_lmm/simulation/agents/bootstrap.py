@@ -32,8 +32,8 @@ class BootstrapAgent(OrderFlowAgent):
 
     def draw(self, view: View, state: dict[str, Tensor]) -> Drawn:
         """Draw one of the recorded orders."""
-        symbol = state["symbol"]
-        row = self._first[symbol] + (view.draws[:, 0] * self._length[symbol]).to(torch.int64)
+        fit = state["fit"]
+        row = self._first[fit] + (view.draws[:, 0] * self._length[fit]).to(torch.int64)
         action, side, away, size, wait = self._orders[row].unbind(dim=1)
-        kind, price = placed(view, action, side, away, self._takers_rest[symbol])
+        kind, price = placed(view, action, side, away, self._takers_rest[fit])
         return Drawn(wait, kind, side, price, size, {})

@@ -44,13 +44,13 @@ class ContStoikovTalrejaAgent(OrderFlowAgent):
 
     def draw(self, view: View, state: dict[str, Tensor]) -> Drawn:
         """Draw what happens first."""
-        symbol = state["symbol"]
+        fit = state["fit"]
         uniform_wait, uniform_event, uniform_band, uniform_distance = view.draws.unbind(dim=1)
         bid, ask = best_prices(view)
-        unit, limit = self._unit[symbol], self._limit[symbol]
+        unit, limit = self._unit[fit], self._limit[fit]
 
-        cancels = cancel_weights(view, self._edges, self._cancel[symbol]).flatten(1) / unit[:, None]
-        each = torch.stack([limit[:, -1], limit[:, -1], self._market[symbol], self._market[symbol]], dim=1)
+        cancels = cancel_weights(view, self._edges, self._cancel[fit]).flatten(1) / unit[:, None]
+        each = torch.stack([limit[:, -1], limit[:, -1], self._market[fit], self._market[fit]], dim=1)
         until = torch.cat([each, cancels], dim=1).cumsum(dim=1)
         wait = -torch.log1p(-uniform_wait) / until[:, -1]
         event = find(until, uniform_event * until[:, -1])

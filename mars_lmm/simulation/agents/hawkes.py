@@ -58,24 +58,24 @@ class HawkesAgent(OrderFlowAgent):
     def begin(self, view: View) -> dict[str, Tensor]:
         """Excited, float64[B, K, D], as on average."""
         state = super().begin(view)
-        return state | {"excited": self._excited[state["symbol"]]}
+        return state | {"excited": self._excited[state["fit"]]}
 
     def draw(self, view: View, state: dict[str, Tensor]) -> Drawn:
         """Draw when the next order comes and of which type, and then its price and size."""
-        symbol, excited = state["symbol"], state["excited"]
-        wait, kind = self._first_event(view.draws[:, 3:], view.draws[:, 0], symbol, excited)
+        fit, excited = state["fit"], state["excited"]
+        wait, kind = self._first_event(view.draws[:, 3:], view.draws[:, 0], fit, excited)
         action, side = kind // 2, kind % 2
-        table = symbol * len(ACTIONS) + action
+        table = fit * len(ACTIONS) + action
         row = self._first[table] + (view.draws[:, 1] * self._length[table]).to(torch.int64)
         away, size = self._marks[row].unbind(dim=1)
-        order, price = placed(view, action, side, away, self._takers_rest[symbol])
-        price = torch.where(action == CANCEL, self._cancelled(view, symbol, side, price), price)
-        decayed = excited * torch.exp(-self._decays[symbol] * wait[:, None])[..., None]
-        return Drawn(nanoseconds(wait), order, side, price, size, {"excited": decayed + self._raise[symbol, kind]})
+        order, price = placed(view, action, side, away, self._takers_rest[fit])
+        price = torch.where(action == CANCEL, self._cancelled(view, fit, side, price), price)
+        decayed = excited * torch.exp(-self._decays[fit] * wait[:, None])[..., None]
+        return Drawn(nanoseconds(wait), order, side, price, size, {"excited": decayed + self._raise[fit, kind]})
 
-    def _first_event(self, times: Tensor, which: Tensor, symbol: Tensor, excited: Tensor) -> tuple[Tensor, Tensor]:
+    def _first_event(self, times: Tensor, which: Tensor, fit: Tensor, excited: Tensor) -> tuple[Tensor, Tensor]:
         """The first of the constant part's event and one for each time scale: seconds until then, and its type."""
-        decays, base = self._decays[symbol], self._base[symbol].cumsum(dim=1)
+        decays, base = self._decays[fit], self._base[fit].cumsum(dim=1)
         until = torch.cat([base[:, None], excited.cumsum(dim=2)], dim=1)  # [B, 1 + K, D]
         total = until[..., -1]
         unit = -torch.log1p(-times[:, : total.shape[1]])
@@ -87,10 +87,10 @@ class HawkesAgent(OrderFlowAgent):
         of_part = until.gather(1, part[:, None, None].expand(-1, 1, until.shape[2]))[:, 0]
         return wait, find(of_part, which * of_part[:, -1])
 
-    def _cancelled(self, view: View, symbol: Tensor, side: Tensor, otherwise: Tensor) -> Tensor:
+    def _cancelled(self, view: View, fit: Tensor, side: Tensor, otherwise: Tensor) -> Tensor:
         """The price of a level to cancel from; `otherwise` where no level is ever cancelled from."""
         of_side = side[:, None, None].expand(-1, 1, t.DEPTH)
-        weights = cancel_weights(view, self._edges, self._cancel[symbol]).gather(1, of_side)[:, 0].cumsum(dim=1)
+        weights = cancel_weights(view, self._edges, self._cancel[fit]).gather(1, of_side)[:, 0].cumsum(dim=1)
         level = find(weights, view.draws[:, 2] * weights[:, -1])
         price = view.levels[..., 0].gather(1, of_side)[:, 0].gather(1, level[:, None])[:, 0]
         return torch.where(weights[:, -1] > 0, price, otherwise)

@@ -15,6 +15,7 @@ from mars_lmm.market import types as t
 from mars_lmm.simulation.agents.protocol import NANOS, Agent, Decision, View
 from mars_lmm.simulation.fitting.files import read_fits
 from mars_lmm.simulation.fitting.orders import CANCEL, TAKE
+from mars_lmm.simulation.starts.recorded import Moment
 
 if TYPE_CHECKING:
     from mars_lmm.simulation.starts.start import Start
@@ -68,25 +69,30 @@ class OrderFlowAgent(Agent):
         self._fits = read_fits(path, self.model)
 
     def meet(self, starts: Sequence[Start], start_of: Tensor) -> None:
-        """Lay out the parameters of the books' instruments.
+        """Lay out the parameters of the books: those of their start, else of their instrument.
 
         Raises:
-            ValueError: One of them has not been fitted.
+            ValueError: Neither has been fitted.
         """
-        names = [starts[index].session.symbol for index in start_of.tolist()]
-        symbols = sorted(set(names))
-        missing = [symbol for symbol in symbols if symbol not in self._fits]
+        names = [self._name(starts[index]) for index in start_of.tolist()]
+        distinct = sorted(set(names))
+        missing = [name for name in distinct if name not in self._fits]
         if missing:
             raise ValueError(
                 f"{self.files[0]} has no parameters of {', '.join(missing)}: it was fitted to "
                 f"{', '.join(sorted(self._fits))}"
             )
-        self._symbol = torch.tensor([symbols.index(name) for name in names], device=start_of.device)
-        self.load([self._fits[symbol] for symbol in symbols], start_of.device)
+        self._fit = torch.tensor([distinct.index(name) for name in names], device=start_of.device)
+        self.load([self._fits[name] for name in distinct], start_of.device)
+
+    def _name(self, start: Start) -> str:
+        session = start.session
+        moment = str(Moment(session.symbol, session.date, start.time))
+        return moment if moment in self._fits else session.symbol
 
     def begin(self, view: View) -> dict[str, Tensor]:
-        """Which instrument's parameters hold in each book."""
-        return {"symbol": self._symbol.clone()}
+        """Which parameters hold in each book."""
+        return {"fit": self._fit.clone()}
 
     def act(self, view: View, state: dict[str, Tensor]) -> Decision:
         """Send the next order."""
@@ -105,7 +111,7 @@ class OrderFlowAgent(Agent):
 
     @abstractmethod
     def load(self, fits: Sequence[Mapping[str, Any]], device: torch.device) -> None:
-        """Keep the parameters of some instruments as tensors; `state["symbol"]` counts them."""
+        """Keep some parameters as tensors; `state["fit"]` counts them."""
 
     @abstractmethod
     def draw(self, view: View, state: dict[str, Tensor]) -> Drawn:

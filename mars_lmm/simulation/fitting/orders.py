@@ -1,11 +1,12 @@
-"""The orders that baselines are fitted to: those of the training part, placed as the book was that they met.
+"""The orders that baselines are fitted to, placed as the book was that they met.
 
-Nothing held out is read: a session is replayed up to the moment from which it is held out, and no further.
+They are those of the training part, or the last ones before a moment. A session is replayed up to the moment from which
+it is held out, or to that moment, and no further.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from mars_lmm.data.flow import AUCTION, OrderFlow
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.data.replay import replay
 from mars_lmm.market import types as t
+from mars_lmm.simulation.starts.recorded import Moment, find_session
 from mars_lmm.tokenizers import observation as o
 
 # What an order does.
@@ -78,6 +80,13 @@ def fitted_symbols(prepared: PreparedSet) -> list[str]:
     """The instruments with a training part."""
     found = {entry["symbol"] for entry in prepared.sessions if entry["held_out_from"] > entry["open_time"]}
     return sorted(found)
+
+
+def recent_orders(prepared: PreparedSet, moment: Moment, count: int) -> SessionOrders:
+    """The last orders before a moment, held out or not; so many at most."""
+    part = session_orders(prepared.flow(find_session(prepared, moment)), moment.time + 1)
+    last = {name: value[-count:] for name, value in vars(part).items() if isinstance(value, np.ndarray)}
+    return replace(part, **last)
 
 
 def session_orders(flow: OrderFlow, until: int) -> SessionOrders:

@@ -13,7 +13,7 @@ from mars_lmm.simulation.engine import columns as c
 from mars_lmm.simulation.fitting import fit_baselines
 from mars_lmm.simulation.fitting.cont_stoikov_talreja import band_edges, fit_cst
 from mars_lmm.simulation.fitting.hawkes import MIRROR, NUM_TYPES, Hawkes, climb
-from mars_lmm.simulation.starts.recorded import held_out_starts
+from mars_lmm.simulation.starts.recorded import Moment, held_out_starts
 
 MINUTE = 60 * SECOND
 FLOWS = ("cst", "hawkes", "bootstrap")
@@ -33,7 +33,7 @@ def start(small_set, coding):
 def agent_of(tmp_path, model, **fit):
     """The agent with these parameters of the instrument TEST."""
     path = tmp_path / f"{model}.json"
-    path.write_text(json.dumps({"model": model, "symbols": {"TEST": fit}}))
+    path.write_text(json.dumps({"model": model, "fits": {"TEST": fit}}))
     return BUILT_IN[model](path)
 
 
@@ -72,7 +72,7 @@ def test_a_rollout_depends_on_the_seed_and_its_number_alone(coding, fits, start,
 @pytest.mark.parametrize("model", FLOWS)
 def test_it_sends_nothing_in_breaks_and_auctions(coding, fits, model, tmp_path):
     content = json.loads(fits[model].read_text())
-    content["symbols"]["TEST"] = content["symbols"].pop("SYN")
+    content["fits"]["TEST"] = content["fits"].pop("SYN")
     path = tmp_path / "fits.json"
     path.write_text(json.dumps(content))
     for begin, end, shut in ((clock(11, 29), clock(13, 1), (11.5, 13)), (clock(14, 56), clock(15, 1), (14.95, 24))):
@@ -83,6 +83,17 @@ def test_it_sends_nothing_in_breaks_and_auctions(coding, fits, model, tmp_path):
         assert (hours < shut[0]).sum() > 100
         assert (end < clock(14)) == bool((hours >= shut[1]).sum() > 100)
         assert set(outcome.outcomes(1)) <= {"accepted", "bad_price"}
+
+
+def test_parameters_of_the_start_come_before_those_of_the_instrument(coding, fits, start, tmp_path):
+    content = json.loads(fits["bootstrap"].read_text())
+    session = start.session
+    own = content["fits"][session.symbol] | {"size": [7] * len(content["fits"][session.symbol]["size"])}
+    path = tmp_path / "fits.json"
+    path.write_text(json.dumps(content | {"fits": {str(Moment(session.symbol, session.date, start.time)): own}}))
+    rows, _ = rollouts(coding, BUILT_IN["bootstrap"](path), start, np.arange(2), 30)
+    sent = np.concatenate(rows)
+    assert set(sent[sent[:, 1] == t.LIMIT, 4].tolist()) == {7}
 
 
 def test_an_instrument_that_was_not_fitted(coding, fits):
@@ -187,7 +198,7 @@ def test_a_fit_to_simulated_excited_orders_finds_what_excites(excited):
 
 
 def test_the_bootstrap_has_the_distributions_of_what_it_draws_from(coding, fits, start):
-    table = json.loads(fits["bootstrap"].read_text())["symbols"]["SYN"]
+    table = json.loads(fits["bootstrap"].read_text())["fits"]["SYN"]
     rows, _ = rollouts(coding, BUILT_IN["bootstrap"](fits["bootstrap"]), start, np.arange(16), 120)
     wait = np.concatenate([np.diff(part[:, 0]) for part in rows])
     for share in (0.1, 0.5, 0.9):

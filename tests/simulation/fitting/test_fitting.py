@@ -11,12 +11,13 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.flow import OrderFlow
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.market import types as t
-from mars_lmm.simulation.fitting import fit_baselines
+from mars_lmm.simulation.fitting import fit_baselines, fit_recent
 from mars_lmm.simulation.fitting.__main__ import main
 from mars_lmm.simulation.fitting.cont_stoikov_talreja import band_edges, fit_cst
 from mars_lmm.simulation.fitting.files import FITS
 from mars_lmm.simulation.fitting.hawkes import climb
 from mars_lmm.simulation.fitting.orders import CANCEL, LIMIT, TAKE, SessionOrders, evenly, training_orders
+from mars_lmm.simulation.starts.recorded import Moment
 
 SECOND = 10**9
 
@@ -48,7 +49,23 @@ def test_nothing_held_out_is_read(half_set, monkeypatch, tmp_path):
     assert sorted(before) == sorted(FITS)
     for name, file in before.items():
         assert file.read_text() == after[name].read_text()
-        assert list(json.loads(file.read_text())["symbols"]) == ["SYN"]
+        assert list(json.loads(file.read_text())["fits"]) == ["SYN"]
+
+
+def test_recent_orders_are_the_last_before_the_start(half_set, tmp_path):
+    first = half_set.sessions[0]
+    moment = Moment(first["symbol"], first["date"], first["held_out_from"] - 1)
+    whole = json.loads(fit_baselines(half_set, tmp_path / "whole")["bootstrap"].read_text())["fits"]["SYN"]
+    recent = json.loads(fit_recent(half_set, tmp_path / "recent", [moment], 300)["bootstrap"].read_text())["fits"]
+    found = recent[str(moment)]
+    assert len(found["size"]) == 300
+    # The training part is the first half of the one session, and all of the other.
+    ends = [
+        place for place in range(300, len(whole["wait"]) + 1) if whole["wait"][place - 300 : place] == found["wait"]
+    ]
+    assert len(ends) == 1
+    for name in ("action", "side", "away", "size"):
+        assert found[name] == whole[name][ends[0] - 300 : ends[0]]
 
 
 def test_the_command_fits_and_tells_what_it_found(half_set, monkeypatch, tmp_path, capsys):
