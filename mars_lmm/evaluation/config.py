@@ -13,8 +13,11 @@ from mars_lmm.simulation.config import RolloutConfig
 
 ALL = "all"
 TASKS = ("facts", "lob_bench", "table7", "likelihood")
-BASELINES = {"noise": "Noise agent", "cst": "Cont-Stoikov-Talreja", "hawkes": "Hawkes", "bootstrap": "Bootstrap"}
-"""Agents that trade instead of the model, and what results call them."""
+FITTED_ONCE = {"noise": "Noise agent", "cst": "Cont-Stoikov-Talreja", "hawkes": "Hawkes", "bootstrap": "Bootstrap"}
+RECENT = "_recent"
+BASELINES = FITTED_ONCE | {name + RECENT: f"{FITTED_ONCE[name]}, recent" for name in FITTED_ONCE if name != "noise"}
+"""Order flows that trade instead of the model, and what results call them. Recent ones are fitted to the last orders
+before each start, the others to the training part."""
 
 
 @dataclass
@@ -23,6 +26,7 @@ class EvaluatedRollouts(RolloutConfig):
 
     starts: int = 16
     minutes: float = 10.0
+    continuous: bool = True
 
 
 @dataclass
@@ -40,8 +44,9 @@ class EvaluateConfig:
     simulation: EvaluatedRollouts = field(default_factory=EvaluatedRollouts)
     """Which rollouts to make where the run has no finished simulation. The baselines' are of the same starts, number
     and length as the model's."""
-    baselines: list[str] = field(default_factory=lambda: list(BASELINES))
-    """Whose rollouts the model's are compared with: noise, cst, hawkes, bootstrap. They are made in RUN/baselines."""
+    baselines: list[str] = field(default_factory=lambda: list(FITTED_ONCE))
+    """Whose rollouts the model's are compared with: noise, cst, hawkes, bootstrap, cst_recent, hawkes_recent,
+    bootstrap_recent. They are made in RUN/baselines."""
     models: list[str] = field(default_factory=list)
     """Folders of other runs, whose finished simulations from the same starts are scored beside this one's."""
     levels: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -13,20 +14,26 @@ from mars_lmm.data.errors import DataError
 from mars_lmm.data.prepared import PreparedSet
 from mars_lmm.evaluation.bars import minute_bars
 from mars_lmm.evaluation.baselines import Baselines
-from mars_lmm.evaluation.config import BASELINES, EvaluateConfig
+from mars_lmm.evaluation.config import BASELINES, EvaluateConfig, EvaluatedRollouts
 from mars_lmm.evaluation.sequences.from_trajectories import real_sequences, simulated_sequences
 from mars_lmm.evaluation.sequences.sequences import Sequences
 from mars_lmm.evaluation.trajectories import FOLDER, MANIFEST, SIMULATION, SimulationRun, read_manifest
 from mars_lmm.market.types import DEPTH
+from mars_lmm.models.checkpoint import load_order_model
 from mars_lmm.simulation.config import QUEUE_RULES
 from mars_lmm.simulation.engine.coding import coding_of
 from mars_lmm.simulation.loading import Trained, load_trained
+from mars_lmm.simulation.running.identity import weights_checksum
 from mars_lmm.simulation.running.predict import check_trainer, default_trainer
-from mars_lmm.simulation.simulate import simulate
+from mars_lmm.simulation.simulate import NANOS_PER_MINUTE, simulate
 from mars_lmm.simulation.starts.recorded import Moment, starts_at
 from mars_lmm.simulation.starts.start import Start
 
 BEST = "best"
+
+_WEIGHTS = "weights"
+# Settings that the manifest has under their own names.
+_RECORDED = ("rollouts", "seed", "rules", "cancels", "attention", "recalibration")
 
 
 class Material:
@@ -53,9 +60,17 @@ class Material:
 
     @cached_property
     def run(self) -> SimulationRun:
-        """The model's simulation, the baselines' and those of other runs, side by side."""
+        """The model's simulation, the baselines' and those of other runs, side by side.
+
+        Raises:
+            DataError: The run's finished simulation was made by other weights than its checkpoint holds now.
+            ValueError: It was made with other settings than those that are asked for.
+        """
         folder = self.folder / FOLDER
-        if not (folder / MANIFEST).exists():
+        if (folder / MANIFEST).exists():
+            _check_settings(self.config.simulation, folder)
+            self._check_weights(folder)
+        else:
             about = {"checkpoint": str(self.trained.checkpoint), "command": self.command}
             simulate(self.config.simulation, self.trained, folder, about, trainer=self.trainer)
         run = SimulationRun.read(folder)
@@ -90,6 +105,33 @@ class Material:
         """Where it is."""
         own = self.folder / "checkpoints" / f"{self.checkpoint}.ckpt"
         return own if own.exists() else Path(self.checkpoint)
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What to know before believing what is made from this."""
+        made_by = self.run.manifest.get(_WEIGHTS)
+        if self.config.checkpoint is None or made_by is None or self._weights in (made_by, None):
+            return []
+        return [f"The likelihood is that of {self.checkpoint_path}; the simulation was made by other weights."]
+
+    def _check_weights(self, folder: Path) -> None:
+        """Refuse a simulation whose checkpoint has been replaced. Whoever names a checkpoint wants that one."""
+        made_by = read_manifest(folder / MANIFEST).get(_WEIGHTS)  # older simulations do not tell
+        if made_by is None or self.config.checkpoint is not None:
+            return
+        if self._weights not in (made_by, None):
+            raise DataError(
+                folder,
+                f"was made by other weights than {self.checkpoint_path} holds now: remove the folder to simulate "
+                "again, or name the checkpoint that made it, by checkpoint=PATH",
+            )
+
+    @cached_property
+    def _weights(self) -> str | None:
+        """The checksum of the checkpoint's weights; None where it is not at hand."""
+        # Not those of `trained`, which needs a prepared set as well.
+        path = self.checkpoint_path
+        return weights_checksum(load_order_model(path)[0]) if path.exists() else None
 
     @cached_property
     def trained(self) -> Trained:
@@ -171,3 +213,34 @@ class Material:
             source,
             max(self.levels.values()),
         )
+
+
+def _check_settings(config: EvaluatedRollouts, folder: Path) -> None:
+    """Refuse settings that a finished simulation was not made with. Those left as they are by default fit any."""
+    manifest = read_manifest(folder / MANIFEST)
+    made = {name: manifest[name] for name in _RECORDED if name in manifest}  # older simulations tell fewer
+    made |= {f"sampling.{name}": value for name, value in manifest.get("sampling", {}).items()}
+    made |= {"minutes": manifest["horizon_ns"] / NANOS_PER_MINUTE, "starts": len(manifest["starts"])}
+    default = _settings(EvaluatedRollouts())
+    differing = {
+        name: value
+        for name, value in _settings(config).items()
+        if value != default[name] and value != made.get(name, value)
+    }
+    if differing:
+        asked = " ".join(f"simulation.{name}={value}" for name, value in differing.items())
+        found = ", ".join(f"{name}={made[name]}" for name in differing)
+        raise ValueError(
+            f"{asked}: {folder} is finished and was made with {found}; remove it to simulate anew, or leave out what "
+            "differs"
+        )
+
+
+def _settings(config: EvaluatedRollouts) -> dict[str, Any]:
+    """The settings that a manifest tells, as it tells them."""
+    settings = {name: getattr(config, name) for name in _RECORDED}
+    settings |= {f"sampling.{name}": value for name, value in vars(config.sampling).items()}
+    settings["minutes"] = int(config.minutes * NANOS_PER_MINUTE) / NANOS_PER_MINUTE
+    if not (config.at or config.saved or config.warm_up):  # which add to their number
+        settings["starts"] = config.starts
+    return settings

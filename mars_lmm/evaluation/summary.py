@@ -42,7 +42,7 @@ def summarize(
         "simulation": _simulation(run),
         "training": training,
         "rates": orders["rates"],
-        "notes": _notes(run, results["facts"]),
+        "notes": material.notes + _notes(run, results["facts"]),
         "commands": commands,
         "curves": curves,
         "fan": fan(run, material.bars),
@@ -116,7 +116,14 @@ def _notes(run: SimulationRun, facts: dict | None) -> list[str]:
     if run.left_out:
         every = len(run.manifest["starts"]) + run.left_out
         notes.append(
-            f"{run.left_out} of {every} starts are left out: nobody knows what really came after them, or on which day."
+            f"{run.left_out} of {every} starts are left out: nobody knows what really came after them, or on which "
+            "day, or a break or the close falls into their minutes."
+        )
+    fitted = run.manifest.get("recalibration")  # simulations of older versions tell nothing of it
+    if fitted:
+        notes.append(
+            f"The model's fields were fitted anew to the last orders before each start, {fitted:,} at most. Baselines "
+            "that are not called recent know the training part alone."
         )
     if facts:
         notes += _notes_on_facts(run, facts["sources"][REPLAY])

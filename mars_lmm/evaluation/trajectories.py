@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.data.flow import UNDATED
+from mars_lmm.simulation.starts.recorded import Moment
 
 REPLAY, SIMULATION = "Replay", "Simulation"
 
@@ -94,7 +95,7 @@ class SimulationRun:
     @property
     def moments(self) -> list[str]:
         """When the starts are, as `simulate.py` takes them for `at`."""
-        return [f"{start['symbol']} {start['date']} {_clock(start['time_ns'])}" for start in self.manifest["starts"]]
+        return [str(Moment(start["symbol"], start["date"], start["time_ns"])) for start in self.manifest["starts"]]
 
     @classmethod
     def read(cls, folder: Path) -> SimulationRun:
@@ -102,11 +103,11 @@ class SimulationRun:
 
         Raises:
             DataError: A file is missing, unreadable, empty, or does not fit the others; or no start has a real
-                continuation and a date.
+                continuation, a date, and all of its minutes at a stretch.
         """
         path = folder / MANIFEST
         manifest = read_manifest(path)
-        kept = _comparable(path, manifest["starts"])
+        kept = _comparable(path, manifest["starts"], manifest["horizon_ns"])
         orders = {
             REPLAY: _read_orders(folder / "replay.parquet", manifest, kept, 1),
             SIMULATION: _read_orders(folder / "rollouts.parquet", manifest, kept, manifest["rollouts"]),
@@ -137,14 +138,8 @@ def read_manifest(path: Path) -> dict:
     return manifest
 
 
-def _clock(time: int) -> str:
-    """Nanoseconds since midnight as HH:MM:SS.fffffffff."""
-    seconds, fraction = divmod(time, 10**9)
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:09}"
-
-
-def _comparable(path: Path, starts: list[dict]) -> list[int]:
-    """Numbers of the starts whose rollouts can be held against what really happened."""
+def _comparable(path: Path, starts: list[dict], horizon: int) -> list[int]:
+    """Numbers of the starts whose rollouts can be held against what really happened, minute by minute."""
     recorded = [start["start"] for start in starts if start["recorded"]]
     if not recorded:
         raise DataError(
@@ -159,7 +154,15 @@ def _comparable(path: Path, starts: list[dict]) -> list[int]:
             f"the sessions of all {len(recorded)} recorded starts are without a date, and minute bars need one; give "
             "the data's source a date, prepare the set again, and simulate again",
         )
-    return dated
+    # Steps of time are counted by the clock: they would lose what comes after a break, or what a close cuts off.
+    whole = [number for number in dated if starts[number]["end_ns"] - starts[number]["time_ns"] == horizon]
+    if not whole:
+        raise DataError(
+            path,
+            f"the minutes of all {len(dated)} starts go across a break or beyond the close, and are counted by the "
+            "clock; simulate from other starts, as simulate.py continuous=true finds them",
+        )
+    return whole
 
 
 def _read_orders(path: Path, manifest: dict, kept: list[int], num_rollouts: int) -> dict[str, np.ndarray]:

@@ -121,3 +121,8 @@ def test_rejections_are_shares_of_what_the_model_sent():
     assert found["rejected"] == pytest.approx(0.2)
     assert list(found["by_reason"].items()) == [("b", 0.15), ("a", 0.05)]
     assert found["published"] == 0.083
+
+
+def test_a_model_that_sends_nothing_has_no_share():
+    found = validity({"by_kind": {"model": {}}, "rejected": {"a": 0}})
+    assert (found["sent"], found["rejected"], found["by_reason"]) == (0, None, {})

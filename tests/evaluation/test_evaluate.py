@@ -132,12 +132,13 @@ def test_a_tiny_simulation_gives_a_report_that_promises_nothing(tmp_path):
     assert any("Simulate more starts" in note for note in returned["notes"])
 
 
-def test_early_ends_are_admitted(tmp_path, no_page):
+def test_early_ends_and_what_the_model_was_fitted_to_are_admitted(tmp_path, no_page):
     manifest = write_simulation(tmp_path / "simulation", starts=2, rollouts=2, minutes=3)
-    manifest["ended"] = {"horizon": 3, "orders": 1}
+    manifest |= {"ended": {"horizon": 3, "orders": 1}, "recalibration": 4096}
     (tmp_path / "simulation" / "simulation.json").write_text(json.dumps(manifest))
     returned = judged(tmp_path)
     assert any("before the horizon (1 by orders)" in note for note in returned["notes"])
+    assert any("the last orders before each start, 4,096 at most" in note for note in returned["notes"])
 
 
 def not_recorded(folder, manifest, numbers, **other):
@@ -180,6 +181,10 @@ def test_starts_without_a_replay_are_left_out_and_said_to_be(tmp_path):
         (
             {"date": "undated"},
             "the sessions of all 2 recorded starts are without a date.* give the data's source a date",
+        ),
+        (
+            {"end_ns": 16 * 3600 * 10**9},
+            "the minutes of all 2 starts go across a break or beyond the close.* continuous=true",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,21 @@ import torch
 
 from mars_lmm.data.errors import DataError
 from mars_lmm.evaluation import tasks
+from mars_lmm.evaluation.baselines import Baselines
 from mars_lmm.evaluation.config import BASELINES, TASKS, EvaluateConfig, EvaluatedRollouts
 from mars_lmm.evaluation.evaluate import evaluate
 from mars_lmm.evaluation.material import Material
 from mars_lmm.evaluation.tasks.lob_bench import over_symbols, verdict
+from mars_lmm.models.checkpoint import KEY, PREFIX
 from mars_lmm.models.order_model import OrderModel, OrderModelConfig
+from mars_lmm.models.sampling import SamplingConfig
+from mars_lmm.simulation.agents.noise import NoiseAgent
+from mars_lmm.simulation.agents.registry import BUILT_IN
 from mars_lmm.simulation.engine.coding import OrderCoding
 from mars_lmm.simulation.loading import Trained
 from mars_lmm.simulation.running.predict import default_trainer
+from mars_lmm.training.identity import describe_run
+from mars_lmm.training.optimizers import OptimConfig
 
 ROLLOUTS = {"starts": 4, "rollouts": 2, "minutes": 1.0}
 SOURCES = ["Simulation", "Noise agent", "Bootstrap"]
@@ -158,6 +166,177 @@ def test_baselines_of_other_rollouts_are_made_again(finished, tmp_path):
     }
 
 
+def test_an_instrument_that_is_held_out_altogether_has_no_fitted_baselines(finished):
+    material = Material(settings(finished[0], baselines=[]), default_trainer(accelerator="cpu"))
+    for entry in material.prepared.sessions:
+        entry["held_out_from"] = entry["open_time"]
+    baselines = Baselines(material.run, material.prepared, finished[0] / "baselines")
+    assert not baselines._parameters("noise")
+    for name in ("cst", "hawkes", "bootstrap"):
+        with pytest.raises(ValueError, match=f"nothing to fit {name} to; give baselines"):
+            baselines._parameters(name)
+
+
+def baselines_of(folder):
+    material = Material(settings(folder, baselines=[]), default_trainer(accelerator="cpu"))
+    return Baselines(material.run, material.prepared, folder / "baselines")
+
+
+def test_baselines_of_other_parameters_or_code_are_not_finished(finished, tmp_path, monkeypatch):
+    folder = copied(finished, tmp_path)
+    baselines = baselines_of(folder)
+    assert baselines.finished("noise")
+    assert baselines.finished("bootstrap")
+    fit = folder / "baselines" / "fits" / "bootstrap.json"
+    content = fit.read_text()
+    fit.write_text(content.replace('"takers_rest"', ' "takers_rest"'))
+    assert not baselines.finished("bootstrap")
+    fit.unlink()
+    assert not baselines.finished("bootstrap")
+    fit.write_text(content)
+    assert baselines.finished("bootstrap")
+
+    class Another(NoiseAgent):
+        """Of this file, which its source is then in."""
+
+    with monkeypatch.context() as patch:
+        patch.setitem(BUILT_IN, "noise", Another)
+        assert not baselines.finished("noise")
+    with monkeypatch.context() as patch:
+        patch.setattr("mars_lmm.evaluation.baselines.FITS", {"bootstrap": baselines_of})
+        assert not baselines.finished("bootstrap")
+
+
+def test_a_lost_fit_is_made_again(finished, tmp_path):
+    folder = copied(finished, tmp_path)
+    fit = folder / "baselines" / "fits" / "bootstrap.json"
+    content = fit.read_text()
+    fit.unlink()
+    scored(folder, task="facts", baselines=["bootstrap"])
+    assert fit.read_text() == content
+    assert baselines_of(folder).finished("bootstrap")
+
+
+def test_the_noise_agent_needs_no_fit(finished, tmp_path, monkeypatch):
+    folder = copied(finished, tmp_path)
+    shutil.rmtree(folder / "baselines")
+    monkeypatch.setattr("mars_lmm.evaluation.baselines.fit_baselines", None)
+    scored(folder, task="facts", baselines=["noise"])
+    assert [path.name for path in (folder / "baselines").iterdir()] == ["noise"]
+
+
+def write_checkpoint(trained, path, seed=None):
+    """The tiny model's weights as a checkpoint, or others of its shape."""
+    weights = trained.model.state_dict()
+    if seed is not None:
+        torch.manual_seed(seed)
+        weights = OrderModel(trained.model.config).state_dict()
+    path.parent.mkdir(exist_ok=True)
+    run = describe_run({}, trained.model.config, OptimConfig(), trained.prepared)
+    torch.save({KEY: run, "state_dict": {PREFIX + name: weight for name, weight in weights.items()}}, path)
+
+
+@pytest.fixture
+def with_checkpoint(finished, tiny, tmp_path):
+    """A run whose simulation was made by its best checkpoint, which is there."""
+    folder = copied(finished, tmp_path)
+    write_checkpoint(tiny, folder / "checkpoints" / "best.ckpt")
+    rewrite(folder, checkpoint=str(folder / "checkpoints" / "best.ckpt"))
+    return folder
+
+
+def rewrite(folder, **entries):
+    """Other entries in the simulation's manifest; None: without."""
+    path = folder / "simulation" / "simulation.json"
+    manifest = json.loads(path.read_text()) | entries
+    path.write_text(json.dumps({key: value for key, value in manifest.items() if value is not None}))
+
+
+def test_a_simulation_by_weights_that_were_replaced_is_refused(with_checkpoint, tiny, monkeypatch):
+    folder, facts = with_checkpoint, {"task": "facts", "baselines": []}
+    scored(folder, **facts)
+    write_checkpoint(tiny, folder / "checkpoints" / "best.ckpt", seed=1)
+    with pytest.raises(DataError, match=r"simulation: was made by other weights than .*best\.ckpt .*checkpoint=PATH"):
+        scored(folder, **facts)
+
+    rewrite(folder, weights=None)  # as older versions wrote it
+    with monkeypatch.context() as patch:
+        patch.setattr("mars_lmm.evaluation.material.load_order_model", None)
+        scored(folder, **facts)
+
+
+def test_a_simulation_whose_checkpoint_is_gone_is_scored(with_checkpoint):
+    shutil.rmtree(with_checkpoint / "checkpoints")
+    assert scored(with_checkpoint, task="facts", baselines=[])
+
+
+def test_a_simulation_without_its_prepared_set_is_compared_with_its_weights(with_checkpoint):
+    rewrite(with_checkpoint, prepared=str(with_checkpoint / "none"))
+    assert scored(with_checkpoint, task="facts", baselines=[])
+
+
+def test_another_checkpoint_that_is_asked_for_is_noted(with_checkpoint, tiny):
+    folder = with_checkpoint
+    write_checkpoint(tiny, folder / "checkpoints" / "last.ckpt", seed=1)
+    for checkpoint, noted in (("last", True), ("best", False), (str(folder / "checkpoints" / "last.ckpt"), True)):
+        notes = scored(folder, task="likelihood", baselines=[], checkpoint=checkpoint)["notes"]
+        assert any("last.ckpt; the simulation was made by other weights" in note for note in notes) == noted
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"rollouts": 64},
+            r"simulation\.rollouts=64: .*simulation is finished and was made with rollouts=2; remove it",
+        ),
+        ({"minutes": 3.0}, r"simulation\.minutes=3\.0: .* made with minutes=1\.0"),
+        ({"starts": 5}, r"simulation\.starts=5: .* made with starts=4"),
+        ({"seed": 3}, r"simulation\.seed=3: .* made with seed=0"),
+        ({"rules": "venue"}, r"simulation\.rules=venue: .* made with rules=session"),
+        ({"cancels": "oldest"}, r"simulation\.cancels=oldest: .* made with cancels=whole"),
+        ({"attention": "window"}, r"simulation\.attention=window: .* made with attention=ring"),
+        ({"recalibration": 0}, r"simulation\.recalibration=0: .* made with recalibration=4096"),
+        (
+            {"sampling": SamplingConfig(top_p=0.9)},
+            r"simulation\.sampling\.top_p=0\.9: .* made with sampling\.top_p=1\.0",
+        ),
+        (
+            {"rollouts": 4, "recalibration": 0},
+            r"simulation\.rollouts=4 simulation\.recalibration=0: .* rollouts=2, recalibration=4096; .*leave out",
+        ),
+    ],
+)
+def test_settings_of_another_simulation_are_refused(finished, asked, message):
+    with pytest.raises(ValueError, match=message):
+        scored(finished[0], simulation=EvaluatedRollouts(**ROLLOUTS | asked))
+
+
+def test_settings_that_fit_what_is_finished_are_accepted(finished, tmp_path):
+    folder = copied(finished, tmp_path)
+    same = ROLLOUTS | {"recalibration": 4096, "cancels": "whole", "attention": "ring"}
+    moments = {"starts": 3, "at": ["SYN 10:00"]}  # a manifest does not tell which starts were named
+    for given in ({}, same, moments):
+        scored(folder, task="facts", baselines=[], simulation=EvaluatedRollouts(**given))
+    rewrite(folder, sampling=None, recalibration=None)  # as older versions wrote it
+    scored(folder, task="facts", baselines=[], simulation=EvaluatedRollouts(recalibration=0))
+
+
+def test_recent_baselines_are_fitted_to_what_came_before_each_start(finished, tmp_path):
+    folder = copied(finished, tmp_path)
+    returned = scored(folder, task="facts", baselines=["noise", "bootstrap_recent"])
+    assert list(returned["sources"]) == ["Simulation", "Noise agent", "Bootstrap, recent"]
+    material = Material(settings(folder, baselines=[]), default_trainer(accelerator="cpu"))
+    fits = json.loads((folder / "baselines" / "fits_recent" / "bootstrap.json").read_text())["fits"]
+    assert list(fits) == material.run.moments
+    manifest = json.loads((folder / "baselines" / "bootstrap_recent" / "simulation.json").read_text())
+    assert (manifest["agents"], manifest["background"]) == (["bootstrap_recent"], [1])
+    baselines = Baselines(material.run, material.prepared, folder / "baselines")
+    assert baselines.finished("bootstrap_recent")
+    (folder / "baselines" / "fits_recent" / "bootstrap.json").write_text("{}")
+    assert not baselines.finished("bootstrap_recent")
+
+
 def test_sequences_tell_the_rollouts_orders(finished):
     material = Material(settings(finished[0]), default_trainer(accelerator="cpu"))
     for source in SOURCES:
@@ -218,6 +397,78 @@ def test_the_interval_of_a_mean_over_symbols():
     ("model", "beats_all", "halves"), [(0.1, True, True), (0.25, True, False), (0.5, False, False)]
 )
 def test_the_verdict(model, beats_all, halves):
-    found = verdict({"Simulation": summary(model, 0), BASELINES["cst"]: summary(0.4, 0), "Hawkes": summary(0.3, 0)})
+    values = {"Simulation": model, BASELINES["cst"]: 0.4, "Hawkes": 0.3}
+    replicates = {name: [dict.fromkeys(("mean", "iqm"), np.full(9, value))] for name, value in values.items()}
+    replicates["Hawkes"][0]["iqm"] = np.array([0.3])  # of a single start
+    found = verdict({name: summary(value, 0) for name, value in values.items()}, replicates)
     assert (found["beats_all"], found["halves"]) == (beats_all, halves)
     assert found["ratios"]["Hawkes"]["iqm"] == pytest.approx(model / 0.3)
+    cst, hawkes = (found["ratio_intervals"][name] for name in (BASELINES["cst"], "Hawkes"))
+    assert cst["mean"] == pytest.approx({"low": model / 0.4, "high": model / 0.4})
+    assert np.isnan([hawkes["iqm"]["low"], hawkes["iqm"]["high"]]).all()
+
+
+def test_a_symbol_without_an_interval_leaves_the_mean_without():
+    """It does not count as known exactly."""
+    found = over_symbols([summary(0.2, 0.1), summary(0.4, np.nan)])["l1"]
+    assert found["mean"] == pytest.approx(0.3)
+    assert np.isnan([found["mean_low"], found["mean_high"]]).all()
+
+
+def without(sequences, starts):
+    """The same, but with no message from some starts."""
+    kept = ~np.isin(sequences.start, starts)
+    lengths = np.where(kept, np.diff(sequences.offsets), 0)
+    rows = kept[sequences.sequence]
+    columns = ("time", "type", "order_id", "size", "price", "direction", "book")
+    chosen = {name: getattr(sequences, name)[rows] for name in columns}
+    return replace(sequences, offsets=np.concatenate([[0], np.cumsum(lengths)]), **chosen)
+
+
+def two_symbols(folder, monkeypatch, real=(), silent=()):
+    """LOB-Bench of a material that has a second symbol, MSFT; starts that the real market or the model is silent in."""
+    material = Material(settings(folder), default_trainer(accelerator="cpu"))
+    (symbol,) = material.members
+    monkeypatch.setattr(material, "members", {symbol: np.array([0, 1]), "MSFT": np.array([2, 3])})
+    monkeypatch.setattr(material, "levels", dict.fromkeys((symbol, "MSFT"), material.levels[symbol]))
+    monkeypatch.setattr(material, "real", without(material.real, real))
+    told = material.sequences
+    monkeypatch.setattr(
+        material, "sequences", lambda source: without(told(source), silent if source == "Simulation" else ())
+    )
+    return symbol, tasks.RUN["lob_bench"](material)
+
+
+def test_a_source_that_is_silent_in_one_symbol_is_as_far_as_can_be(finished, monkeypatch):
+    symbol, found = two_symbols(finished[0], monkeypatch, silent=(2, 3))
+    assert found["notes"] == ["Simulation sends no message from the starts of MSFT: its L1 there is 1."]
+    there = found["symbols"]["MSFT"]["models"]["Simulation"]["summary"]["all_24"]["l1"]
+    assert (there["mean"], there["iqm"]) == (1, 1)
+    assert np.isnan([there["mean_low"], found["summary"]["Simulation"]["l1"]["mean_high"]]).all()
+    here = found["symbols"][symbol]["models"]["Simulation"]["summary"]["all_24"]["l1"]
+    assert here["mean_low"] < here["mean_high"]
+    assert np.isnan(found["verdict"]["ratio_intervals"]["Noise agent"]["mean"]["low"])
+
+
+def test_a_symbol_in_which_the_market_is_silent_is_left_out(finished, monkeypatch):
+    symbol, found = two_symbols(finished[0], monkeypatch, real=(2, 3))
+    assert found["notes"] == ["MSFT is left out of LOB-Bench: no real message follows its starts."]
+    assert list(found["symbols"]) == [symbol]
+    assert 0 < found["summary"]["Simulation"]["l1"]["mean"] < 1
+    with pytest.raises(ValueError, match="no start has a real message"):
+        two_symbols(finished[0], monkeypatch, real=(0, 1, 2, 3))
+
+
+def test_starts_that_overlap_are_one_group_of_the_tests(finished, monkeypatch):
+    material = Material(settings(finished[0]), default_trainer(accelerator="cpu"))
+    assert len(material.real) == 4  # made before their ends are moved
+    for start in material.run.manifest["starts"]:
+        start["end_ns"] += 24 * 3600 * 10**9
+    given = []
+    for name in ("two_sample_test", "sequence_divergence", "real_control"):
+        monkeypatch.setattr(
+            f"mars_lmm.evaluation.tasks.lob_bench.{name}", lambda *arguments: given.append(arguments[-1]) or {}
+        )
+    tasks.RUN["lob_bench"](material)
+    assert len(given) == 1 + 2 * len(SOURCES)
+    assert all(group.tolist() == [0, 0, 0, 0] for group in given)

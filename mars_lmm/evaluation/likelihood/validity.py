@@ -15,14 +15,16 @@ def validity(manifest: dict) -> dict:
         manifest: `simulation.json`: `by_kind`, accepted orders by source and kind; `rejected`, the model's by reason.
 
     Returns:
-        `sent`, how many orders the model sent; of these the shares `rejected`, and `by_reason`, the most frequent
-        first; `published`, what another model is reported to come to.
+        `sent`, how many orders the model sent; of these the shares `rejected`, None where it sent none, and
+        `by_reason`, the most frequent first; `published`, what another model is reported to come to.
     """
     rejected = manifest["rejected"]
     sent = sum(manifest["by_kind"][MODEL_NAME].values()) + sum(rejected.values())
     return {
         "sent": sent,
-        "rejected": sum(rejected.values()) / sent,
-        "by_reason": {reason: count / sent for reason, count in sorted(rejected.items(), key=lambda item: -item[1])},
+        "rejected": sum(rejected.values()) / sent if sent else None,
+        "by_reason": {
+            reason: count / sent for reason, count in sorted(rejected.items(), key=lambda item: -item[1]) if sent
+        },
         "published": PUBLISHED_REJECTED,
     }

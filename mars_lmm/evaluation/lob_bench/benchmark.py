@@ -11,7 +11,7 @@ from mars_lmm.evaluation.lob_bench.divergence import HORIZON, Blocks, divergence
 from mars_lmm.evaluation.lob_bench.impact import impact, response_sums
 from mars_lmm.evaluation.lob_bench.macro_impact import macro_impact, window_sums
 from mars_lmm.evaluation.lob_bench.scores import SCORES, Sample
-from mars_lmm.evaluation.lob_bench.summary import summaries
+from mars_lmm.evaluation.lob_bench.summary import l1_replicates, summaries
 from mars_lmm.evaluation.sequences.sequences import Sequences
 
 MOST_LEVELS = 10
@@ -28,8 +28,9 @@ def benchmark(real: Sequences, generated: dict[str, Sequences], seed: int = 0, r
 
     Returns:
         `models`: by name `unconditional`, `conditional`, `summary`, `impact`, `macro_impact` and `divergence`, where
-        `X_low` and `X_high` are the ends of the 99 % interval of `X`; `levels`: how many of the books count, those that
-        all have, ten at most; `replicates`, `seed`.
+        `X_low` and `X_high` are the ends of the 99 % interval of `X`, NaN where the real or the generated messages come
+        from a single start; `l1_replicates`, see there; `levels`: how many of the books count, those that all have, ten
+        at most; `replicates`, `seed`. A model without a single message has L1 = 1 and no interval.
 
     Raises:
         ValueError: There is nothing to compare or to draw, or the ticks differ.
@@ -51,9 +52,11 @@ def _check(real: Sequences, generated: dict[str, Sequences], replicates: int) ->
         raise ValueError("no model to score; give the generated sequences of one at least")
     if replicates < 1:
         raise ValueError(f"replicates={replicates}: must be 1 or more, since intervals come from them")
-    for name, sequences in {"the real set": real, **generated}.items():
-        if not len(sequences.time):
-            raise ValueError(f"{name} holds no messages; give sequences that have some")
+    if not len(real.time):
+        raise ValueError("the real set holds no messages; give sequences that have some")
+    for name, sequences in generated.items():
+        if not len(sequences):
+            raise ValueError(f"{name} holds no messages and no sequences; give one of each rollout, empty or not")
         if sequences.tick != real.tick:
             raise ValueError(f"{name} has the tick {sequences.tick}, the real set {real.tick}; bring both to one unit")
 
@@ -71,7 +74,7 @@ class _Ground:
 
     def report(self, columns: Columns, weights: np.ndarray) -> dict:
         """All scores of a model."""
-        draws = Draws(self._weights, weights)
+        draws = Draws.of_both(self._weights, weights)
         found, unconditional, conditional = {}, {}, {}
         for name, score in SCORES.items():
             real, generated = self._samples[name], score.sample(columns)
@@ -88,6 +91,7 @@ class _Ground:
             "unconditional": unconditional,
             "conditional": conditional,
             "summary": summaries({"unconditional": unconditional, "conditional": conditional}, found),
+            "l1_replicates": l1_replicates(found),
             "impact": impact(self._responses, response_sums(columns), draws),
             "macro_impact": macro_impact(self._windows, window_sums(columns), draws),
             "divergence": self._divergence(Blocks(columns), draws),

@@ -30,9 +30,22 @@ class Draws(NamedTuple):
     real: np.ndarray
     generated: np.ndarray
 
+    @classmethod
+    def of_both(cls, real: np.ndarray, generated: np.ndarray) -> Draws:
+        """Two sides as `draw` gives them; without replicates, and so without any interval, if one side has none."""
+        rows = min(len(real), len(generated))
+        return cls(real[:rows], generated[:rows])
+
 
 def draw(sequences: Sequences, replicates: int, seed: int) -> np.ndarray:
-    """Draw starts, with all sequences of each, with replacement: how often each sequence counts, as in `Draws`."""
+    """Draw starts, with all sequences of each, with replacement.
+
+    Returns:
+        How often each sequence counts, as in `Draws`: float64[1 + replicates, S]. If less than two starts have
+        messages, float64[1, S]: every draw would be the same, and say that nothing varies.
+    """
+    if len(np.unique(sequences.start[np.diff(sequences.offsets) > 0])) < 2:
+        replicates = 0
     return bootstrap_weights(sequences.start, np.zeros(len(sequences)), replicates, seed)
 
 
@@ -104,7 +117,7 @@ def _walk(column, ends_group, gap, weights, l1, wasserstein):
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The 99 % interval of a number and its replicates, float64[1 + B]; NaN where the number itself is not there.
+    """The 99 % interval of a number and its replicates, float64[1 + B]; NaN without the number or any replicate.
 
     Drawing twice makes two samples differ more than drawing once, so that replicates of a distance are larger than it.
     They are moved to have the number itself as their mean before quantiles are taken; so the interval tells how far
@@ -120,7 +133,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 def distance_interval(values: np.ndarray) -> tuple[float, float]:
     """The interval of what is never below 0."""
     low, high = interval(values)
-    return max(low, 0.0), high
+    return float(np.maximum(low, 0.0)), high
 
 
 def estimate(name: str, values: np.ndarray) -> dict[str, float]:

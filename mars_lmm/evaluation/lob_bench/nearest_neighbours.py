@@ -15,9 +15,11 @@ lacks a point of P.
 
 Windows of one sequence lie closer to each other than to windows of any other sequence, even of a perfect model. So
 `sequence_divergence` looks for neighbours at other starts only, in both samples, and takes one rollout of each start at
-a time, as there is one real sequence of each: like is compared with like, and a perfect model has 0 on average.
+a time, as there is one real sequence of each: like is compared with like, and a perfect model has 0 on average. Starts
+whose continuations overlap in time share real messages, so they count as one there, a group (see `overlaps`). Real
+sequences should share none: points that are there twice make the real sample look thinner than the other.
 Equally many windows of each are taken: where points fill fewer than d dimensions, unequal samples have a divergence.
-The interval comes from drawing whole starts with replacement, their neighbours held fixed.
+The interval comes from drawing whole groups with replacement, their neighbours held fixed.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import numpy as np
 import torch
 
 from mars_lmm.evaluation.lob_bench import windows
+from mars_lmm.evaluation.lob_bench.overlaps import groups_of
 from mars_lmm.evaluation.resampling import REPLICATES, bootstrap_weights, percentile_interval, tail_probability
 from mars_lmm.evaluation.sequences.sequences import Sequences
 
@@ -64,31 +67,34 @@ def nearest_neighbour_divergence(p: np.ndarray, q: np.ndarray) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def sequence_divergence(real: Sequences, generated: Sequences, seed: int = 0) -> dict:
+def sequence_divergence(real: Sequences, generated: Sequences, seed: int = 0, group: np.ndarray | None = None) -> dict:
     """D(real || generated) of summaries of windows of 50 messages, over the starts that both have.
 
-    Summaries (`windows.features`) are in deviations of the real ones. The interval comes from drawing whole starts,
-    each with its real and generated sequences. The controls are divergences between random halves of the real starts.
+    Summaries (`windows.features`) are in deviations of the real ones. The interval comes from drawing whole groups,
+    each with its real and generated sequences. The controls are divergences between random halves of the real groups.
 
     Args:
-        real: Sequences of the market.
+        real: Sequences of the market, of starts that are `apart`.
         generated: Sequences of a model from the same starts; of each start as many rollouts count as all starts have.
         seed: Seed of the bootstrap and of the halves.
+        group: The group of each start, int64[S], see `overlapping`; None: starts do not overlap.
 
     Returns:
         `divergence`, `low` and `high` (95 % interval), `control` (mean), `control_low` and `control_high` (95 % of the
-        halves), `starts`, `rollouts`, `windows` (real ones), `window_messages`, and `reason`: None, or why the numbers
-        are NaN.
+        halves), `starts`, `groups`, `rollouts`, `windows` (real ones), `window_messages`, and `reason`: None, or why
+        the numbers are NaN.
     """
     p, q, start = _draw(real, generated)
-    num_starts = len(np.unique(start))
+    unit = groups_of(start, group)
+    num_starts, num_groups = len(np.unique(start)), len(np.unique(unit))
     result = {
         **dict.fromkeys(("divergence", "low", "high", "control", "control_low", "control_high"), math.nan),
         "starts": num_starts,
+        "groups": num_groups,
         "rollouts": len(q),
         "windows": len(p),
         "window_messages": WINDOW,
-        "reason": windows.too_few(num_starts, WINDOW),
+        "reason": windows.too_few(num_starts, num_groups, WINDOW),
     }
     if result["reason"]:
         return result
@@ -98,18 +104,18 @@ def sequence_divergence(real: Sequences, generated: Sequences, seed: int = 0) ->
     deviation = p.std(axis=0)
     deviation[deviation == 0] = 1
     p, q = p / deviation, q / deviation
-    among_real = _Neighbours.of_other_starts(p, p, start)
-    among_generated = [_Neighbours.of_other_starts(p, rollout, start) for rollout in q]
-    all_starts = np.ones(num_starts)
-    terms = np.mean([_terms(among_real, rollout, all_starts, all_starts) for rollout in among_generated], axis=0)
-    weights = bootstrap_weights(np.arange(num_starts), np.zeros(num_starts), REPLICATES, seed)
-    replicates = weights @ np.bincount(start, terms) / (weights @ np.bincount(start))
-    divergence, low, high = map(float, percentile_interval(replicates, tail_probability(num_starts)))
+    among_real = _Neighbours.of_other_groups(p, p, unit)
+    among_generated = [_Neighbours.of_other_groups(p, rollout, unit) for rollout in q]
+    every = np.ones(num_groups)
+    terms = np.mean([_terms(among_real, rollout, every, every) for rollout in among_generated], axis=0)
+    weights = bootstrap_weights(np.arange(num_groups), np.zeros(num_groups), REPLICATES, seed)
+    replicates = weights @ np.bincount(unit, terms) / (weights @ np.bincount(unit))
+    divergence, low, high = map(float, percentile_interval(replicates, tail_probability(num_groups)))
 
     generator = np.random.default_rng(seed)
-    half = np.arange(num_starts) < num_starts // 2
+    half = np.arange(num_groups) < num_groups // 2
     halves = (generator.permutation(half).astype(float) for _ in range(NUM_CONTROLS))
-    controls = [_terms(among_real, among_real, one, 1 - one)[one[start] > 0].mean() for one in halves]
+    controls = [_terms(among_real, among_real, one, 1 - one)[one[unit] > 0].mean() for one in halves]
     control_low, control_high = np.quantile(controls, [0.025, 0.975]).tolist()
     return result | {
         "divergence": divergence,
@@ -123,13 +129,13 @@ def sequence_divergence(real: Sequences, generated: Sequences, seed: int = 0) ->
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """Neighbours of n points among the points of each of S starts, a point's own start left out.
+    """Neighbours of n points among the points of each of G groups, a point's own group left out.
 
     Attributes:
         dimensions: Of the points.
-        log_distance: Log of the distance to the nearest one apart, [n, S]; infinite where there is none.
-        coincident: How many lie on the point itself, [n, S].
-        count: How many there are, [n, S].
+        log_distance: Log of the distance to the nearest one apart, [n, G]; infinite where there is none.
+        coincident: How many lie on the point itself, [n, G].
+        count: How many there are, [n, G].
     """
 
     dimensions: int
@@ -138,25 +144,25 @@ class _Neighbours:
     count: torch.Tensor
 
     @classmethod
-    def of_other_starts(cls, p: np.ndarray, q: np.ndarray, start: np.ndarray) -> _Neighbours:
-        """Neighbours of p [n, d] in q [n, d], both with the starts [n], 0 to S - 1."""
-        counts = np.bincount(start)
-        members = (torch.from_numpy(q[start == number]) for number in range(len(counts)))
+    def of_other_groups(cls, p: np.ndarray, q: np.ndarray, group: np.ndarray) -> _Neighbours:
+        """Neighbours of p [n, d] in q [n, d], both with the groups [n], 0 to G - 1."""
+        counts = np.bincount(group)
+        members = (torch.from_numpy(q[group == number]) for number in range(len(counts)))
         found = [_nearest(torch.from_numpy(p), member) for member in members]
         log_distance, coincident = (torch.stack(columns, dim=1) for columns in zip(*found, strict=True))
-        own = torch.from_numpy(start[:, None] == np.arange(len(counts)))
+        own = torch.from_numpy(group[:, None] == np.arange(len(counts)))
         count = torch.from_numpy(counts).double().expand_as(coincident)
         return cls(p.shape[1], log_distance.masked_fill(own, math.inf), coincident * ~own, count * ~own)
 
     def among(self, weight: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log distance to the nearest one apart, its rank, and the number of points, of starts with weight 1 of [S]."""
+        """Log distance to the nearest one apart, its rank, and the number of points, of groups with weight 1 of [G]."""
         weight = torch.from_numpy(weight)
         log_distance = self.log_distance.masked_fill(weight == 0, math.inf).amin(dim=1)
         return log_distance, 1 + self.coincident @ weight, self.count @ weight
 
 
 def _terms(real: _Neighbours, other: _Neighbours, in_p: np.ndarray, in_q: np.ndarray) -> np.ndarray:
-    """What each point adds to D(starts `in_p` [S] || the other sample's starts `in_q` [S]): float64[n]."""
+    """What each point adds to D(groups `in_p` [G] || the other sample's groups `in_q` [G]): float64[n]."""
     log_r, rank_r, n = real.among(in_p)
     log_s, rank_s, m = other.among(in_q)
     terms = real.dimensions * (log_s - log_r) + torch.digamma(rank_r) - torch.digamma(rank_s) + torch.log(m / n)
@@ -179,19 +185,19 @@ def _draw(real: Sequences, generated: Sequences) -> tuple[np.ndarray, np.ndarray
     """Summaries of equally many windows of each rollout and of the real sequence of a start, evenly spaced.
 
     Returns:
-        Real ones [n, d], generated ones [rollouts, n, d], and starts 0, 1, ... [n] of both.
+        Real ones [n, d], generated ones [rollouts, n, d], and the starts [n] of both.
     """
     real_windows, generated_windows = _by_start(real), _by_start(generated)
     starts = sorted(real_windows.keys() & generated_windows.keys())
     rollouts = min((len(generated_windows[start]) for start in starts), default=0)
     p, q, numbers = [], [], []
-    for number, start in enumerate(starts):
+    for start in starts:
         samples = [np.concatenate(real_windows[start]), *generated_windows[start][:rollouts]]
         count = min(map(len, samples))
         first, *rest = (sample[np.linspace(0, len(sample) - 1, count).round().astype(int)] for sample in samples)
         p.append(first)
         q.append(np.stack(rest))
-        numbers.append(np.full(count, number))
+        numbers.append(np.full(count, start))
     if not starts:
         return np.empty((0, 0)), np.empty((0, 0, 0)), np.empty(0, np.int64)
     return np.concatenate(p), np.concatenate(q, axis=1), np.concatenate(numbers)

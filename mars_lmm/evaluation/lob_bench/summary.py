@@ -37,8 +37,28 @@ def summaries(groups: dict[str, Iterable[str]], found: dict[str, Distances]) -> 
     }
 
 
+def l1_replicates(found: dict[str, Distances]) -> dict[str, np.ndarray]:
+    """`mean` and `iqm` of L1 over all scores, from all data and from each replicate, float64[1 + B].
+
+    Replicates of models that are drawn alike can be compared one by one, see `ratio_interval`.
+    """
+    numbers = _numbers(np.stack([distances.l1 for distances in found.values()]))
+    return {name: numbers[name] for name in ("mean", "iqm")}
+
+
 def _summary(distances: np.ndarray) -> dict[str, float]:
-    """Of float64[scores, 1 + B]; scores that the full data do not give are left out."""
+    """Of float64[scores, 1 + B]."""
+    found = {}
+    for name, values in _numbers(distances).items():
+        found |= estimate(name, values)
+    return found
+
+
+def _numbers(distances: np.ndarray) -> dict[str, np.ndarray]:
+    """`mean`, `median` and `iqm`, float64[1 + B], of float64[scores, 1 + B].
+
+    Scores that the full data do not give are left out.
+    """
     distances = distances[np.isfinite(distances[:, 0])]
     if not len(distances):
         distances = np.full((1, distances.shape[1]), np.nan)
@@ -48,11 +68,11 @@ def _summary(distances: np.ndarray) -> dict[str, float]:
     inner = (distances >= quarter) & (distances <= three_quarters)
     with np.errstate(invalid="ignore"):
         iqm = np.where(inner, distances, 0).sum(axis=0) / inner.sum(axis=0)
-    return estimate("mean", distances.mean(axis=0)) | estimate("median", median) | estimate("iqm", iqm)
+    return {"mean": distances.mean(axis=0), "median": median, "iqm": iqm}
 
 
 def table(result: dict) -> str:
-    """What `benchmark` found as text, one row a model: summaries of all scores and impact, with 99 % intervals."""
+    """What `benchmark` found as text, one row a model: summaries of all scores and impact, with any 99 % intervals."""
     rows = [["model", "sequences", *_COLUMNS]]
     for name, report in result["models"].items():
         rows.append([name, str(report["sequences"]), *(_cell(report, path) for path in _COLUMNS.values())])
@@ -67,4 +87,6 @@ def _cell(report: dict, path: tuple[str, ...]) -> str:
     for step in way:
         report = report[step]
     value, low, high = (report[f"{key}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(value) else "-"
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite([low, high]).all() else f"{value:.3f}"

@@ -40,12 +40,13 @@ def cut(sequences: Sequences, length: int) -> tuple[np.ndarray, np.ndarray]:
     return first[:, None] + np.arange(length), sequence
 
 
-def too_few(num_starts: int, length: int) -> str | None:
+def too_few(num_starts: int, num_groups: int, length: int) -> str | None:
     """Why nothing can be said from so many starts that have windows in both samples; None where it can."""
-    if num_starts >= FEWEST_UNITS:
+    if num_groups >= FEWEST_UNITS:
         return None
+    joined = f", and overlap in time so that {num_groups} are independent" if num_groups < num_starts else ""
     return (
-        f"{num_starts} starts have a real and a generated sequence of more than {length} messages; "
+        f"{num_starts} starts have a real and a generated sequence of more than {length} messages{joined}; "
         f"at least {FEWEST_UNITS} are needed"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mars_lmm.evaluation.facts.bootstrap import FEWEST_UNITS
-from mars_lmm.evaluation.facts.rules import ABSENT, CANNOT_TELL, PRESENT
+from mars_lmm.evaluation.facts.rules import ABSENT, CANNOT_TELL, FEWEST_UNITS_TO_EXCLUDE, PRESENT
 from mars_lmm.evaluation.likelihood.validity import PUBLISHED_REJECTED
 from mars_lmm.evaluation.report.filters import count, number, p_value, percent, with_span
 from mars_lmm.evaluation.report.lob_bench_answers import TO_HALVE, against_baselines, halves, told_apart
@@ -109,9 +109,13 @@ def _calibration(found: dict) -> Verdict:
     )
     if not known or found["starts"] < FEWEST_UNITS:
         return Verdict(question, UNSURE, text, "calibration")
-    rejected = [label for label, value in tests.items() if value is not None and value < SIGNIFICANT]
+    # The tests are of one simulation, so each has its share of the chance of a false alarm.
+    rejected = [label for label, value in tests.items() if value is not None and value < SIGNIFICANT / len(known)]
     if rejected:
         return Verdict(question, NO, f"Not in its {listed(rejected)}. {text}", "calibration")
+    if found["starts"] < FEWEST_UNITS_TO_EXCLUDE:
+        text += f" Nothing speaks against it, but with fewer than {FEWEST_UNITS_TO_EXCLUDE} starts little could."
+        return Verdict(question, UNSURE, text, "calibration")
     return Verdict(question, YES, text, "calibration")
 
 
@@ -140,6 +144,9 @@ def _table7(found: dict) -> Verdict:
 
 def _rejected(evaluation: dict, likelihood: dict | None) -> Verdict:
     share = evaluation["simulation"]["rejected"]
+    link = "validity" if likelihood else "repeat"
+    if share is None:
+        return Verdict("Are its orders valid?", UNSURE, "It sent none.", link)
     text = f"The exchange rejected {percent(share)} of them; MarketGPT reports {percent(PUBLISHED_REJECTED)}."
     answer = YES if share < PUBLISHED_REJECTED else NO
-    return Verdict("Are its orders valid?", answer, text, "validity" if likelihood else "repeat")
+    return Verdict("Are its orders valid?", answer, text, link)

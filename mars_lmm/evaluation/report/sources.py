@@ -5,7 +5,7 @@ from __future__ import annotations
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION
 from mars_lmm.figure_style import REPLAY_COLOUR, SIMULATION_COLOUR
 
-OTHER_COLOURS = ("#c2570c", "#7d4fc9", "#1c8a63", "#b3366f", "#8a6d1d", "#1f7f95")
+OTHER_COLOURS = ("#c2570c", "#7d4fc9", "#1c8a63", "#b3366f", "#8a6d1d", "#1f7f95", "#5d6b7a")
 """Of the third source on; more of them begin anew."""
 
 

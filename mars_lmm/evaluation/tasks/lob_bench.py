@@ -11,6 +11,8 @@ from mars_lmm.evaluation.config import BASELINES
 from mars_lmm.evaluation.lob_bench.benchmark import benchmark
 from mars_lmm.evaluation.lob_bench.discriminator import real_control, two_sample_test
 from mars_lmm.evaluation.lob_bench.nearest_neighbours import sequence_divergence
+from mars_lmm.evaluation.lob_bench.overlaps import apart, overlapping
+from mars_lmm.evaluation.lob_bench.ratios import ratio_interval
 from mars_lmm.evaluation.material import Material
 from mars_lmm.evaluation.sequences.sequences import Sequences
 from mars_lmm.evaluation.trajectories import SIMULATION
@@ -26,15 +28,27 @@ def run(material: Material) -> dict:
 
     Returns:
         - `symbols`: of each its `models`, what `benchmark` gives by source, how many `levels` of the book count, and
-          the `floor`, replay against replay (see `_floor`).
+          the `floor`, replay against replay (see `_floor`). A symbol without a real message is left out.
         - `summary`: by source and distance the mean, median and IQM of all 24 scores, averaged over symbols.
         - `floor`: the same of the floor; None where no symbol has two starts.
         - `tests`: by source the `discriminator` and the `neighbours`, over the starts of all symbols.
         - `verdict`: see `verdict`.
+        - `notes`: who sent no message where, and what that means for the numbers.
         - `replicates`, `seed`.
+
+    Raises:
+        ValueError: No symbol has a real message.
     """
-    config, members = material.config, material.members
-    real = {symbol: _of(material, material.real, symbol) for symbol in members}
+    config = material.config
+    real = {symbol: _of(material, material.real, symbol) for symbol in material.members}
+    notes = [
+        f"{symbol} is left out of LOB-Bench: no real message follows its starts."
+        for symbol, sequences in real.items()
+        if not len(sequences.time)
+    ]
+    real = {symbol: sequences for symbol, sequences in real.items() if len(sequences.time)}
+    if not real:
+        raise ValueError("no start has a real message after it to compare with; simulate other starts, or more minutes")
     symbols = {
         symbol: {
             "models": {},
@@ -45,17 +59,22 @@ def run(material: Material) -> dict:
     }
     fewest = min(material.levels.values())
     market = _cut(material.real, fewest)
-    control = real_control(market, config.seed)
-    tests = {}
+    starts = material.run.manifest["starts"]
+    groups, market_apart = overlapping(starts), market.select(apart(starts))
+    control = real_control(market, config.seed, groups)
+    tests, replicates = {}, {}
     for source in tqdm(material.run.simulated, desc="lob_bench", unit="source", leave=False):
         sequences = material.sequences(source)
         for symbol, entry in symbols.items():
-            rollouts = {source: _of(material, sequences, symbol)}
-            entry["models"] |= benchmark(real[symbol], rollouts, config.seed, config.replicates)["models"]
+            rollouts = _of(material, sequences, symbol)
+            if not len(rollouts.time):
+                notes.append(f"{source} sends no message from the starts of {symbol}: its L1 there is 1.")
+            entry["models"] |= benchmark(real[symbol], {source: rollouts}, config.seed, config.replicates)["models"]
+        replicates[source] = [entry["models"][source].pop("l1_replicates") for entry in symbols.values()]
         imitation = _cut(sequences, fewest)
         tests[source] = {
-            "discriminator": two_sample_test(market, imitation, config.seed, control),
-            "neighbours": sequence_divergence(market, imitation, config.seed),
+            "discriminator": two_sample_test(market, imitation, config.seed, control, groups),
+            "neighbours": sequence_divergence(market_apart, imitation, config.seed, groups),
         }
     summary = {
         source: over_symbols([entry["models"][source]["summary"][ALL_SCORES] for entry in symbols.values()])
@@ -67,33 +86,46 @@ def run(material: Material) -> dict:
         "summary": summary,
         "floor": over_symbols(floors) if floors else None,
         "tests": tests,
-        "verdict": verdict(summary),
+        "verdict": verdict(summary, replicates),
+        "notes": notes,
         "replicates": config.replicates,
         "seed": config.seed,
     }
 
 
-def verdict(summary: dict[str, dict]) -> dict:
+def verdict(summary: dict[str, dict], replicates: dict[str, list[dict[str, np.ndarray]]]) -> dict:
     """Whether the model is nearer to the real market than every baseline.
 
     Args:
         summary: By source, as `run` gives it.
+        replicates: By source, of each symbol what `l1_replicates` gives.
 
     Returns:
-        `ratios`: by baseline, the model's mean and IQM of L1 over the baseline's. `beats_all`: whether all are below 1.
-        `halves`: whether both of the Cont-Stoikov-Talreja model are at most a half. None where there is no such
-        baseline.
+        `ratios`: by baseline, the model's mean and IQM of L1 over the baseline's. `ratio_intervals`: of each the `low`
+        and `high` end of the 99 % interval, NaN where there is none. And of the ratios themselves, whatever their
+        intervals: `beats_all`, whether all are below 1; `halves`, whether both of the Cont-Stoikov-Talreja model are at
+        most a half. None where there is no such baseline.
     """
+    baselines = [name for name in BASELINES.values() if name in summary]
     ratios = {
         name: {number: summary[SIMULATION]["l1"][number] / summary[name]["l1"][number] for number in _JUDGED}
-        for name in BASELINES.values()
-        if name in summary
+        for name in baselines
     }
     return {
         "ratios": ratios,
+        "ratio_intervals": {
+            name: {number: _interval(replicates[SIMULATION], replicates[name], number) for number in _JUDGED}
+            for name in baselines
+        },
         "beats_all": all(ratio < 1 for row in ratios.values() for ratio in row.values()) if ratios else None,
         "halves": all(ratio <= 0.5 for ratio in ratios[HALF_OF].values()) if HALF_OF in ratios else None,
     }
+
+
+def _interval(mine: list[dict[str, np.ndarray]], other: list[dict[str, np.ndarray]], number: str) -> dict[str, float]:
+    """The ends of the ratio of one number."""
+    ends = ratio_interval(*([of_symbol[number] for of_symbol in side] for side in (mine, other)))
+    return dict(zip(("low", "high"), ends, strict=True))
 
 
 def over_symbols(summaries: list[dict]) -> dict:
@@ -103,7 +135,8 @@ def over_symbols(summaries: list[dict]) -> dict:
     Donner, Statistics in Medicine 27, 2008).
 
     Args:
-        summaries: Of each symbol, by distance: `X`, `X_low` and `X_high` for X in `NUMBERS`.
+        summaries: Of each symbol, by distance: `X`, `X_low` and `X_high` for X in `NUMBERS`. Ends that one symbol
+            lacks, being NaN, the mean lacks too.
     """
     result = {}
     for distance in DISTANCES:

@@ -10,7 +10,7 @@ from made_sequences import joined, made_sequences
 from mars_lmm.evaluation.lob_bench.benchmark import benchmark
 from mars_lmm.evaluation.lob_bench.columns import Columns
 from mars_lmm.evaluation.lob_bench.conditional import CONDITIONAL_SCORES, compare_within_groups
-from mars_lmm.evaluation.lob_bench.distances import Draws, draw
+from mars_lmm.evaluation.lob_bench.distances import Draws, distance_interval, draw
 from mars_lmm.evaluation.lob_bench.scores import SCORES
 from mars_lmm.evaluation.lob_bench.summary import table
 from mars_lmm.evaluation.plain import dumps
@@ -74,6 +74,59 @@ def test_rollouts_of_a_start_are_drawn_together():
     assert (weights[0] == 1).all()
     assert (weights[1:].reshape(-1, 3, 4) == weights[1:].reshape(-1, 3, 4)[..., :1]).all()
     assert (weights.sum(axis=1) == 12).all()
+
+
+def ends(value, path=()):
+    """All ends of intervals in a report."""
+    if isinstance(value, dict):
+        return [end for key, member in value.items() for end in ends(member, (*path, key))]
+    if isinstance(value, (list, tuple)):
+        return [end for member in value for end in ends(member, path)]
+    return [value] if any(str(key).endswith(("low", "high")) for key in path) else []
+
+
+@pytest.mark.parametrize(("real", "model"), [(1, 3), (3, 1), (1, 1)])
+def test_a_single_start_leaves_nothing_to_draw(real, model):
+    """An end of a point would say that the number is known exactly."""
+    sides = [made_sequences(seed=seed, num_sequences=3, starts=starts) for seed, starts in enumerate((real, model))]
+    found = benchmark(sides[0], {"m": sides[1]}, replicates=9)
+    report = found["models"]["m"]
+    if real > 1:  # the real blocks' band is of the real starts alone
+        assert np.isfinite(ends(report["divergence"].pop("reference"))[0])
+    numbers = ends(report)
+    assert len(numbers) > 100
+    assert np.isnan(numbers).all()
+    assert 0 < report["summary"]["all_24"]["l1"]["mean"] < 1
+    assert "nan" not in table(found)
+    assert f"{report['summary']['all_24']['l1']['mean']:.3f}  " in table(found)
+
+
+def test_a_copy_of_the_real_data_has_an_interval(result):
+    """Though all its replicates are equal."""
+    score = result["models"]["copy"]["unconditional"]["spread"]
+    assert np.isfinite([score["l1_low"], score["l1_high"]]).all()
+
+
+def test_starts_without_messages_are_no_starts_to_draw():
+    one = made_sequences(num_sequences=2, starts=1, length=100)
+    with_empty = replace(one, offsets=np.append(one.offsets, one.offsets[-1]), start=np.append(one.start, 1))
+    assert draw(with_empty, 9, 0).shape == (1, 3)
+
+
+def test_a_model_without_messages_is_as_far_as_can_be():
+    silent = replace(MODEL.select(np.array([], int)), offsets=np.zeros(4, np.int64), start=np.arange(3))
+    report = benchmark(REAL, {"silent": silent}, replicates=9)["models"]["silent"]
+    for score in (*report["unconditional"].values(), *report["conditional"].values()):
+        assert (score["l1"], score["l1_low"]) == (1, pytest.approx(np.nan, nan_ok=True))
+    assert report["summary"]["all_24"]["l1"]["iqm"] == 1
+    assert report["divergence"]["sequences"] == []
+
+
+def test_replicates_of_summaries_are_those_of_the_intervals(result):
+    report = result["models"]["model"]
+    for name, values in report["l1_replicates"].items():
+        expected = [report["summary"]["all_24"]["l1"][f"{name}{end}"] for end in ("", "_low", "_high")]
+        assert [values[0], *distance_interval(values)] == expected
 
 
 @pytest.mark.parametrize("name", CONDITIONAL_SCORES)
@@ -181,6 +234,7 @@ def test_sequences_without_messages_change_nothing():
         ({"replicates": 0}, "replicates=0"),
         ({"generated": {"A": replace(MODEL, tick=1)}}, "A has the tick 1, the real set 100"),
         ({"generated": {"A": MODEL.select(np.array([], int))}}, "A holds no messages"),
+        ({"real": MODEL.select(np.array([], int))}, "the real set holds no messages"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(change, reason):

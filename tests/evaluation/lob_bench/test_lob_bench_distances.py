@@ -143,3 +143,4 @@ def test_intervals_surround_the_number():
     assert low < 0.1 < high
     assert distance_interval(values)[0] == 0
     assert np.isnan(interval(np.array([np.nan, 1.0]))).all()
+    assert np.isnan(distance_interval(np.array([0.1]))).all()

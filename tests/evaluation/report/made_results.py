@@ -103,7 +103,8 @@ def _rest(judgements):
 
 
 def _lob_bench(starts, messages, symbols):
-    found, summaries, floors = {}, {source: [] for source in SOURCES}, []
+    found, floors = {}, []
+    summaries, replicates = {source: [] for source in SOURCES}, {source: [] for source in SOURCES}
     for seed, symbol in enumerate(symbols):
         real = make_sequences(starts, messages=messages, seed=seed)
         generated = {
@@ -123,6 +124,7 @@ def _lob_bench(starts, messages, symbols):
             floors.append(entry["floor"]["summary"]["all_24"])
         for source in SOURCES:
             summaries[source].append(entry["models"][source]["summary"]["all_24"])
+            replicates[source].append(entry["models"][source].pop("l1_replicates"))
         found[symbol] = entry
     summary = {source: over_symbols(all_symbols) for source, all_symbols in summaries.items()}
     return {
@@ -130,7 +132,8 @@ def _lob_bench(starts, messages, symbols):
         "summary": summary,
         "floor": over_symbols(floors) if floors else None,
         "tests": {source: _two_samples(starts, value) for source, value in zip(SOURCES, (0.61, 0.93), strict=True)},
-        "verdict": verdict(summary),
+        "verdict": verdict(summary, replicates),
+        "notes": [],
         "replicates": 9,
         "seed": 0,
     }
@@ -144,7 +147,7 @@ def _two_samples(starts, value):
         "discriminator": {"auc": value, "control_auc": 0.51} | known,
         "neighbours": {"divergence": value, "control": 0.02} | known,
     }
-    rests = {"starts": starts, "reason": "there are too few starts" if few else None, "windows": 240}
+    rests = {"starts": starts, "groups": starts, "reason": "there are too few starts" if few else None, "windows": 240}
     return {
         name: {key: None if few else number for key, number in numbers.items()} | rests | {"window_messages": 64}
         for name, numbers in found.items()

@@ -141,20 +141,90 @@ def test_the_verdict_follows_the_results(results):
         found = verdicts(evaluation, facts, lob_bench, table7, likelihood)
         return [verdict.answer for verdict in found if verdict.link == "lob-bench"]
 
-    mine, other = (lob_bench["summary"][source]["l1"] for source in SOURCES)
-    for key in ("mean", "iqm"):
-        mine |= {key: 0.2, f"{key}_low": 0.15, f"{key}_high": 0.25}
-        other |= {key: 0.5, f"{key}_low": 0.45, f"{key}_high": 0.55}
-    lob_bench["verdict"] = {"ratios": {RIVAL: {"mean": 0.4, "iqm": 0.4}}, "beats_all": True, "halves": True}
+    def ratio(key, value, low, high):
+        lob_bench["verdict"]["ratios"][RIVAL][key] = value
+        lob_bench["verdict"]["ratio_intervals"][RIVAL][key] = {"low": low, "high": high}
+
+    ratio("mean", 0.4, 0.3, 0.5)
+    ratio("iqm", 0.4, 0.3, 0.5)
     assert answer() == ["yes", "yes"]
-    mine["mean_high"] = 0.46  # intervals overlap
-    assert answer()[0] == "cannot tell"
-    mine["iqm"] = 0.6
-    lob_bench["verdict"] |= {"ratios": {RIVAL: {"mean": 0.4, "iqm": 1.2}}, "halves": False}
+    ratio("mean", 0.4, 0.3, 0.6)  # below a half, but perhaps by chance
+    assert answer() == ["yes", "cannot tell"]
+    ratio("mean", 0.55, 0.49, 0.7)  # above, but perhaps by chance
+    assert answer() == ["yes", "cannot tell"]
+    ratio("mean", 0.6, 0.51, 0.7)
+    assert answer() == ["yes", "no"]
+    ratio("mean", 0.9, 0.7, 1.1)
+    assert answer() == ["cannot tell", "no"]
+    ratio("mean", 0.4, None, None)  # of a single start
+    assert answer() == ["cannot tell", "cannot tell"]
+    ratio("iqm", 1.2, 1.1, 1.3)
     assert answer() == ["no", "no"]
     for of_symbol in lob_bench["symbols"].values():
         of_symbol["models"]["Simulation"]["starts"] = 5
-    assert answer()[1] == "cannot tell"
+    assert answer() == ["cannot tell", "cannot tell"]
+
+
+def test_results_without_intervals_of_ratios_cannot_tell(results):
+    """Those of older versions."""
+    evaluation, facts, lob_bench, *others = copy.deepcopy(results)
+    del lob_bench["verdict"]["ratio_intervals"], lob_bench["notes"]
+    found = [one.answer for one in verdicts(evaluation, facts, lob_bench, *others) if one.link == "lob-bench"]
+    assert found == ["cannot tell", "cannot tell"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "answer"),
+    [
+        (0.45, 0.55, "yes"),
+        (0.40, 0.60, "yes"),
+        (0.49, 1.00, "cannot tell"),  # AUC 0.8 of six starts
+        (0.30, 0.45, "cannot tell"),
+        (0.51, 0.55, "no"),
+    ],
+)
+def test_a_classifier_fails_only_where_it_could_have_told(results, low, high, answer):
+    evaluation, facts, lob_bench, *others = copy.deepcopy(results)
+    lob_bench["tests"]["Simulation"]["discriminator"] |= {"auc": (low + high) / 2, "low": low, "high": high}
+    assert answers((evaluation, facts, lob_bench, *others))["discriminator"].answer == answer
+
+
+@pytest.mark.parametrize(
+    ("starts", "p_values", "answer"),
+    [
+        (20, (0.04, 0.3, 0.5), "yes"),  # three tests: 0.04 is no surprise
+        (20, (0.016, 0.3, 0.5), "no"),
+        (19, (0.04, 0.3, 0.5), "cannot tell"),
+        (19, (0.016, 0.3, 0.5), "no"),
+        (20, (0.04, None, None), "no"),
+        (5, (0.001, 0.3, 0.5), "cannot tell"),
+    ],
+)
+def test_calibration_is_judged_by_three_tests_and_enough_starts(results, starts, p_values, answer):
+    *others, likelihood = copy.deepcopy(results)
+    found = likelihood["calibration"]["Simulation"]
+    found["starts"] = starts
+    for name, value in zip(("price", "volume", "spread"), p_values, strict=True):
+        found[name]["pit"]["p_value"] = value
+    assert answers((*others, likelihood))["calibration"].answer == answer
+
+
+def test_a_model_that_sent_no_order_is_not_judged_by_it(results):
+    evaluation, facts, lob_bench, table7, likelihood = copy.deepcopy(results)
+    evaluation["simulation"] |= {"rejected": None, "rejected_by_reason": {}}
+    likelihood["validity"]["Simulation"] |= {"sent": 0, "rejected": None, "by_reason": {}}
+    results = evaluation, facts, lob_bench, table7, likelihood
+    assert answers(results)["validity"].answer == "cannot tell"
+    assert "It sent none." in Page(render(*results, draw(*results))).text
+
+
+def test_the_page_tells_who_was_silent_and_which_starts_overlap(results, figures):
+    evaluation, facts, lob_bench, *others = copy.deepcopy(results)
+    lob_bench["notes"] = ["Hawkes sends no message."]
+    lob_bench["tests"]["Simulation"]["discriminator"]["groups"] = 3
+    text = Page(render(evaluation, facts, lob_bench, *others, figures)).text
+    assert "Hawkes sends no message." in text
+    assert "6 starts, 3 apart in time, 240 windows" in text
 
 
 def test_facts_are_agreed_on_only_where_the_replay_shows_them(results):
@@ -189,6 +259,21 @@ def test_too_few_data_are_said_to_be(tmp_path):
         "cannot tell"
     }
     assert not re.search(r"\b(None|nan|NaN|inf)\b", page.text)
+
+
+def test_a_single_start_has_no_interval(tmp_path):
+    """Instead of one that has shrunk to a point."""
+    results = made_results(tmp_path, starts=1, rollouts=2, minutes=1, messages=150, symbols=("AAPL", "MSFT"))
+    lob_bench = results[2]
+    found = lob_bench["summary"]["Simulation"]["l1"]
+    assert 0 < found["mean"] < 1
+    assert found["mean_low"] is found["mean_high"] is None
+    assert lob_bench["verdict"]["ratio_intervals"][RIVAL]["mean"] == {"low": None, "high": None}
+    report = lob_bench["symbols"]["AAPL"]["models"]["Simulation"]
+    assert {end for name in ("low", "high") for end in report["macro_impact"]["real"][name]} == {None}
+    assert {end for curve in report["divergence"]["reference"]["low"].values() for end in curve} == {None}
+    assert {one.answer for one in verdicts(*results) if one.link == "lob-bench"} == {"cannot tell"}
+    assert not re.search(r"\b(None|nan|NaN|inf)\b", Page(render(*results, draw(*results))).text)
 
 
 @pytest.mark.parametrize(

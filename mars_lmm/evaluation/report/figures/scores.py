@@ -13,7 +13,7 @@ from mars_lmm.evaluation.trajectories import SIMULATION
 from mars_lmm.figure_style import INK, MUTED
 from mars_lmm.simulation.output.fan import legend
 
-NAMES = {"mean": "Mean of the 24 L1 distances", "iqm": "Interquartile mean of the 24 L1 distances"}
+NAMES = {"mean": "Mean of the 24 L1 distances", "iqm": "IQM of the 24 L1 distances"}
 HALVED = BASELINES["cst"]
 _NARROW = 4.7  # inches: readable on a phone
 
