@@ -74,7 +74,7 @@ def test_recomputation_changes_nothing(precision, trained):
     load_order_model(path)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_compiled_blocks_learn_the_same(checkpointing, monkeypatch, trained):
     """Traced as for any backend, and run without waiting for a code generator."""
     compile_module = nn.Module.compile

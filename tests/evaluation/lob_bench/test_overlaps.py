@@ -61,7 +61,8 @@ def overlapped():
     return real, make_sequences(len(begin), messages=HORIZON, seed=50, signature=0.3), starts
 
 
-@pytest.mark.parametrize("name", TESTS)
+# Training the discriminator takes long.
+@pytest.mark.parametrize("name", [pytest.param("auc", marks=pytest.mark.slow), "divergence"])
 def test_shared_messages_are_no_evidence(overlapped, name):
     real, generated, starts = overlapped
     nothing = 0.5 if name == "auc" else 0
