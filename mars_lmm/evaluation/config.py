@@ -18,6 +18,8 @@ RECENT = "_recent"
 BASELINES = FITTED_ONCE | {name + RECENT: f"{FITTED_ONCE[name]}, recent" for name in FITTED_ONCE if name != "noise"}
 """Order flows that trade instead of the model, and what results call them. Recent ones are fitted to the last orders
 before each start, the others to the training part."""
+TO_HALVE = BASELINES["cst"]
+"""Half of this one's distance is what is asked of a trained model."""
 
 
 @dataclass

@@ -14,8 +14,6 @@ from mars_lmm.models.field_biases import FieldBiases
 from mars_lmm.models.mirror import mirror
 from mars_lmm.models.order_model import OrderModel
 
-Logits = list[Tensor]
-
 
 @torch.no_grad()
 def recent_biases(model: OrderModel, token: Tensor, market: Tensor, orders: int) -> FieldBiases:
@@ -40,7 +38,7 @@ def recent_biases(model: OrderModel, token: Tensor, market: Tensor, orders: int)
     )
 
 
-def _logits(model: OrderModel, token: Tensor, market: Tensor, scored: int) -> Logits:
+def _logits(model: OrderModel, token: Tensor, market: Tensor, scored: int) -> list[Tensor]:
     """Logits of each field of the last orders of a history, float32 [scored, K]."""
     first = len(token) - scored
     hidden = model.states(token[None], market[None])[0, first - 1 : -1]

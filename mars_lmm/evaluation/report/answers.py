@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mars_lmm.evaluation.config import TO_HALVE
 from mars_lmm.evaluation.facts.bootstrap import FEWEST_UNITS
 from mars_lmm.evaluation.facts.rules import ABSENT, CANNOT_TELL, FEWEST_UNITS_TO_EXCLUDE, PRESENT
 from mars_lmm.evaluation.likelihood.validity import PUBLISHED_REJECTED
 from mars_lmm.evaluation.report.filters import count, number, p_value, percent, with_span
-from mars_lmm.evaluation.report.lob_bench_answers import TO_HALVE, against_baselines, halves, told_apart
+from mars_lmm.evaluation.report.lob_bench_answers import against_baselines, halves, told_apart
 from mars_lmm.evaluation.report.scores import Estimate
 from mars_lmm.evaluation.report.verdict import NO, UNSURE, YES, Verdict, listed
 from mars_lmm.evaluation.trajectories import REPLAY, SIMULATION

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 
-from mars_lmm.evaluation.config import BASELINES
+from mars_lmm.evaluation.config import TO_HALVE
 from mars_lmm.evaluation.facts.bootstrap import FEWEST_UNITS
 from mars_lmm.evaluation.report.filters import count, with_span
 from mars_lmm.evaluation.report.scores import Estimate, estimate
 from mars_lmm.evaluation.report.verdict import NO, UNSURE, YES, Verdict, listed
 from mars_lmm.evaluation.trajectories import SIMULATION
 
-TO_HALVE = BASELINES["cst"]
-"""Half of this model's distance is what is asked of a trained model."""
 _KEYS = {"mean": "mean", "iqm": "IQM"}
 LARGEST_AUC = 0.6
 """The most that the classifier's interval may reach for "yes": a wide interval around a coin's 0.5 is no proof."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from mars_lmm.evaluation.config import BASELINES
+from mars_lmm.evaluation.config import BASELINES, TO_HALVE
 from mars_lmm.evaluation.lob_bench.benchmark import benchmark
 from mars_lmm.evaluation.lob_bench.discriminator import real_control, two_sample_test
 from mars_lmm.evaluation.lob_bench.nearest_neighbours import sequence_divergence
@@ -19,7 +19,6 @@ from mars_lmm.evaluation.trajectories import SIMULATION
 
 DISTANCES, NUMBERS = ("l1", "wasserstein"), ("mean", "median", "iqm")
 ALL_SCORES = "all_24"
-HALF_OF = BASELINES["cst"]
 _JUDGED = ("mean", "iqm")
 
 
@@ -118,7 +117,7 @@ def verdict(summary: dict[str, dict], replicates: dict[str, list[dict[str, np.nd
             for name in baselines
         },
         "beats_all": all(ratio < 1 for row in ratios.values() for ratio in row.values()) if ratios else None,
-        "halves": all(ratio <= 0.5 for ratio in ratios[HALF_OF].values()) if HALF_OF in ratios else None,
+        "halves": all(ratio <= 0.5 for ratio in ratios[TO_HALVE].values()) if TO_HALVE in ratios else None,
     }
 
 

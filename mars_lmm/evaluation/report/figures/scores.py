@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mars_lmm.evaluation.config import BASELINES
+from mars_lmm.evaluation.config import TO_HALVE
 from mars_lmm.evaluation.report.drawing import DASHED, floats, grid
 from mars_lmm.evaluation.report.scores import FLOOR, estimate, score_rows
 from mars_lmm.evaluation.trajectories import SIMULATION
@@ -14,7 +14,6 @@ from mars_lmm.figure_style import INK, MUTED
 from mars_lmm.simulation.output.fan import legend
 
 NAMES = {"mean": "Mean of the 24 L1 distances", "iqm": "IQM of the 24 L1 distances"}
-HALVED = BASELINES["cst"]
 _NARROW = 4.7  # inches: readable on a phone
 
 
@@ -51,8 +50,8 @@ def summary_figure(lob_bench: dict, key: str, colours: dict[str, str]) -> Figure
     axes.set(xlim=(0, 1.14 * right), ylim=(-1.1, len(ordered)))
     axes.grid(axis="y", visible=False)
     _floor(axes, estimate(lob_bench["floor"]["l1"], key) if lob_bench.get("floor") else None)
-    if HALVED in found:
-        _mark(axes, found[HALVED]["value"] / 2, f"half of {HALVED}", at=0)
+    if TO_HALVE in found:
+        _mark(axes, found[TO_HALVE]["value"] / 2, f"half of {TO_HALVE}", at=0)
     axes.set_title(NAMES[key])
     axes.set_xlabel("L1 from the market (lower is closer)")
     return figure
