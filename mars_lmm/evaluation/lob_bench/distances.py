@@ -130,6 +130,12 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def band(curves: np.ndarray) -> dict[str, list[float]]:
+    """The `low` and `high` ends of the intervals along a curve and its replicates, float64[1 + B, points]."""
+    low, high = zip(*map(interval, curves.T), strict=True)
+    return {"low": list(low), "high": list(high)}
+
+
 def distance_interval(values: np.ndarray) -> tuple[float, float]:
     """The interval of what is never below 0."""
     low, high = interval(values)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mars_lmm.evaluation.lob_bench.columns import Columns
-from mars_lmm.evaluation.lob_bench.distances import Draws, estimate
+from mars_lmm.evaluation.lob_bench.distances import Draws, band, estimate
 from mars_lmm.evaluation.sequences.sequences import ASK_PRICE, BID_PRICE, DELETE, EXECUTION, NEW, PARTIAL_CANCEL
 
 # Executions, new orders and cancels that leave the best prices as they are (0) or change them (1).
@@ -95,8 +95,8 @@ def impact(real: ResponseSums, generated: ResponseSums, draws: Draws) -> dict:
 
     Returns:
         `score`: the mean over events of `sum_abs_difference`, the sum over lags of the distance of the two responses in
-        ticks; lower is closer. A response that one side alone lacks counts as none, 0. `lags`, and `response` by event
-        and side.
+        ticks; lower is closer. A response that one side alone lacks counts as none, 0. `lags`, and by event and side
+        the `response` and the `low` and `high` ends of its `response_band`.
     """
     responses = {"real": real.response(draws.real), "generated": generated.response(draws.generated)}
     difference = np.abs(np.nan_to_num(responses["real"]) - np.nan_to_num(responses["generated"])).sum(axis=2)
@@ -106,6 +106,10 @@ def impact(real: ResponseSums, generated: ResponseSums, draws: Draws) -> dict:
         "lags": LAGS.tolist(),
         "response": {
             event: {side: response[0, at].tolist() for side, response in responses.items()}
+            for at, event in enumerate(EVENTS)
+        },
+        "response_band": {
+            event: {side: band(response[:, at]) for side, response in responses.items()}
             for at, event in enumerate(EVENTS)
         },
     }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mars_lmm.evaluation.lob_bench.columns import Columns
-from mars_lmm.evaluation.lob_bench.distances import Draws, estimate, interval
+from mars_lmm.evaluation.lob_bench.distances import Draws, band, estimate
 from mars_lmm.evaluation.sequences.sequences import BUY, EXECUTION
 
 WINDOW_NS = 60 * 10**9
@@ -77,7 +77,6 @@ def macro_impact(real: WindowSums, generated: WindowSums, draws: Draws) -> dict:
         difference = np.where(both, distance, 0).sum(axis=1) / both.sum(axis=1)
     result = {"window_seconds": WINDOW_NS / 1e9, "edges": edges.tolist(), **estimate("difference", difference)}
     for side, sums in (("real", real), ("generated", generated)):
-        low, high = zip(*map(interval, curves[side].T), strict=True)
         windows = sums.windows.sum(axis=0).astype(int)
-        result[side] = {"mean": curves[side][0].tolist(), "low": low, "high": high, "windows": windows.tolist()}
+        result[side] = {"mean": curves[side][0].tolist(), **band(curves[side]), "windows": windows.tolist()}
     return result

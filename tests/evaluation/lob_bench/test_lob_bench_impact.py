@@ -5,7 +5,7 @@ import pytest
 from made_sequences import made_sequences
 
 from mars_lmm.evaluation.lob_bench.columns import Columns
-from mars_lmm.evaluation.lob_bench.distances import Draws
+from mars_lmm.evaluation.lob_bench.distances import Draws, interval
 from mars_lmm.evaluation.lob_bench.impact import EVENTS, LAGS, impact, response_sums
 from mars_lmm.evaluation.lob_bench.macro_impact import NUM_BINS, WINDOW_NS, macro_impact, window_sums
 from mars_lmm.evaluation.plain import dumps
@@ -76,6 +76,18 @@ def test_the_score_of_a_replicate_is_that_of_its_sequences():
     picked = Draws(*(side[[3, 3]] for side in weights))
     assert impact(real, generated, picked)["score"] == pytest.approx(impact(*resampled, plain)["score"])
     assert impact(real, real, Draws(weights.real, weights.real))["score"] == 0
+
+
+def test_responses_have_the_bands_of_their_replicates():
+    sums, weights = response_sums(Columns(MADE, 4)), Draws(draws(MADE, 100), draws(MADE, 100))
+    found = impact(sums, sums, weights)
+    replicates = sums.response(weights.generated)
+    for at, event in enumerate(EVENTS):
+        band = found["response_band"][event]["generated"]
+        for lag in range(len(LAGS)):
+            assert (band["low"][lag], band["high"][lag]) == pytest.approx(interval(replicates[:, at, lag]), nan_ok=True)
+    widths = np.subtract(*(found["response_band"]["LO_0"]["real"][end] for end in ("high", "low")))
+    assert (widths[np.isfinite(widths)] > 0).any()
 
 
 def test_macro_impact_by_hand():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -35,8 +33,11 @@ def response_figure(lob_bench: dict, colours: dict[str, str]) -> Figure:
         curves |= {source: _responses(symbols, source, event, "generated") for source in sources}
         axes.axhline(0, color=MUTED, linewidth=0.8)
         for source in sorted(curves, key=[*sources, SIMULATION, REPLAY].index):
+            value, low, high = curves[source]
             bold = 2.0 if source == REPLAY else line_width(source)
-            axes.plot(lags, curves[source], color=colours[source], linewidth=bold)
+            axes.plot(lags, value, color=colours[source], linewidth=bold)
+            if source in (REPLAY, SIMULATION):
+                axes.fill_between(lags, low, high, color=colours[source], alpha=0.16, linewidth=0)
         axes.set(xscale="log", xlim=(lags[0], lags[-1]))
         axes.set_title(title)
         axes.set_xticks((1, 10, 100))
@@ -51,18 +52,10 @@ def response_figure(lob_bench: dict, colours: dict[str, str]) -> Figure:
     return figure
 
 
-def _responses(symbols: list[dict], source: str, event: str, side: str) -> np.ndarray:
-    """Mean over symbols [lags], NaN where no event has a response."""
-    found = floats(
-        [
-            symbol["models"][source]["impact"]["response"][event][side]
-            for symbol in symbols
-            if source in symbol["models"]
-        ]
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanmean(found, axis=0)
+def _responses(symbols: list[dict], source: str, event: str, side: str) -> tuple[np.ndarray, ...]:
+    """As `_means`, by lag."""
+    found = [symbol["models"][source]["impact"] for symbol in symbols if source in symbol["models"]]
+    return _means([{"value": one["response"][event][side], **one["response_band"][event][side]} for one in found])
 
 
 def macro_impact_figure(lob_bench: dict, colours: dict[str, str]) -> Figure:
@@ -90,12 +83,16 @@ def macro_impact_figure(lob_bench: dict, colours: dict[str, str]) -> Figure:
 
 
 def _macro(symbols: list[dict], source: str, side: str) -> tuple[np.ndarray, ...]:
-    """Mean over symbols and its interval, three arrays [bins]."""
+    """As `_means`, by bin."""
     found = [symbol["models"][source]["macro_impact"][side] for symbol in symbols if source in symbol["models"]]
+    return _means([{"value": one["mean"], "low": one["low"], "high": one["high"]} for one in found])
+
+
+def _means(curves: list[dict[str, list]]) -> tuple[np.ndarray, ...]:
+    """Mean over symbols of each point of `value`, and the ends of its interval; NaN where no symbol has it."""
+    ends = ("value", "low", "high")
     means = [
-        mean_over_symbols(
-            {"value": curve["mean"][bin_], "low": curve["low"][bin_], "high": curve["high"][bin_]} for curve in found
-        )
-        for bin_ in range(len(found[0]["mean"]))
+        mean_over_symbols({end: curve[end][at] for end in ends} for curve in curves)
+        for at in range(len(curves[0]["value"]))
     ]
-    return tuple(floats([mean[end] for mean in means]) for end in ("value", "low", "high"))
+    return tuple(floats([mean[end] for mean in means]) for end in ends)
