@@ -89,7 +89,7 @@ def _source(run: SimulationRun, source: str, results: dict[str, dict | None]) ->
 def _simulation(run: SimulationRun) -> dict:
     """What was simulated."""
     manifest = run.manifest
-    sent = validity(manifest)
+    sent = validity(run)
     return {
         "symbols": sorted({start["symbol"] for start in manifest["starts"]}),
         "dates": sorted({start["date"] for start in manifest["starts"]}),

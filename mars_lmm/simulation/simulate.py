@@ -18,7 +18,7 @@ from mars_lmm.simulation.agents.registry import seat_plans
 from mars_lmm.simulation.config import RolloutConfig
 from mars_lmm.simulation.engine import columns as c
 from mars_lmm.simulation.loading import Trained
-from mars_lmm.simulation.output.counts import summarize
+from mars_lmm.simulation.output.counts import rejected_by_start, summarize
 from mars_lmm.simulation.output.figures import draw_figures
 from mars_lmm.simulation.output.recording import ACCOUNTS, DEPTH, ENDS, FILLS, ROLLOUTS
 from mars_lmm.simulation.output.trajectories import join, replay_table
@@ -143,7 +143,10 @@ def _assemble(manifest: dict[str, Any], scenario: Scenario, work: Work, output: 
             join((part / name for part in parts), folder / name)
         counted = [json.loads((part / COUNTS).read_text()) for part in parts]
         accounts = pq.read_table(folder / ACCOUNTS) if scenario.seats else None
-        manifest = manifest | summarize(counted, pq.read_table(folder / ENDS), manifest["agents"], accounts)
+        ends = pq.read_table(folder / ENDS)
+        manifest = manifest | summarize(counted, ends, manifest["agents"], accounts)
+        rejected = rejected_by_start(ends, len(scenario.starts))
+        manifest["starts"] = [start | counts for start, counts in zip(manifest["starts"], rejected, strict=True)]
         if manifest["precision"] != FLOAT32:
             manifest["loss"] = json.loads((work.folder / LOSS).read_text())
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))

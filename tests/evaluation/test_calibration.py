@@ -113,16 +113,41 @@ def test_the_figure_is_drawn_from_json(run):
     assert to_svg("calibration", calibration_figure, json.loads(dumps(nothing))).startswith("<svg")
 
 
-def test_rejections_are_shares_of_what_the_model_sent():
-    found = validity(
-        {"by_kind": {"model": {"limit": 60, "ioc": 20}, "twap": {"limit": 900}}, "rejected": {"a": 5, "b": 15}}
-    )
+def simulation_of(rejected, accepted, agent=None):
+    """Starts with so many rejected and accepted orders of the model, or of one agent in its stead."""
+    name, key = (agent, "rejected_agents") if agent else ("model", "rejected")
+    reasons = {"a": sum(rejected) // 4, "b": sum(rejected) - sum(rejected) // 4}
+    manifest = {
+        "starts": [{"symbol": "X", "rejected": 0, "rejected_agents": 0} | {key: count} for count in rejected],
+        "by_kind": {"model": {}, "twap": {"limit": 900}} | {name: {"limit": sum(accepted) - 20, "ioc": 20}},
+        "agents": [agent] if agent else ["twap"],
+        "rejected": {} if agent else reasons,
+        "rejected_agents": {agent: reasons} if agent else {"twap": {"c": 7}},
+    }
+    start = np.repeat(np.arange(len(accepted)), accepted)
+    orders = {"start": np.append(start, 0), "source": np.append(np.full(len(start), bool(agent)), 2)}
+    return SimulationRun(manifest, {SIMULATION: orders})
+
+
+@pytest.mark.parametrize("agent", [None, "cst"])
+def test_rejections_are_shares_of_what_was_sent(agent):
+    found = validity(simulation_of([4, 6, 2, 8, 0, 0], [16, 14, 18, 12, 20, 0], agent))
     assert found["sent"] == 100
     assert found["rejected"] == pytest.approx(0.2)
     assert list(found["by_reason"].items()) == [("b", 0.15), ("a", 0.05)]
     assert found["published"] == 0.083
+    assert 0 < found["interval"]["low"] < 0.2 < found["interval"]["high"] < 0.4
+
+
+def test_the_share_of_rejections_is_certain_where_all_starts_have_it():
+    found = validity(simulation_of([5] * 6, [20] * 6))
+    assert found["interval"] == pytest.approx({"low": 0.2, "high": 0.2})
+    run = simulation_of([5] * 6, [20] * 6)
+    del run.manifest["starts"][2]["rejected"]
+    assert np.isnan(list(validity(run)["interval"].values())).all()
 
 
 def test_a_model_that_sends_nothing_has_no_share():
-    found = validity({"by_kind": {"model": {}}, "rejected": {"a": 0}})
+    run = SimulationRun({"starts": [{"symbol": "X"}], "by_kind": {"model": {}}, "rejected": {"a": 0}}, {SIMULATION: {}})
+    found = validity(run)
     assert (found["sent"], found["rejected"], found["by_reason"]) == (0, None, {})

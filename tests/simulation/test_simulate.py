@@ -87,6 +87,7 @@ def test_counts_are_those_of_the_rows(whole):
     # The last proposal of each rollout lies beyond its horizon; first ones from before the start are drawn again.
     assert proposals >= manifest["orders"] + sum(manifest["rejected"].values()) + 6
     assert manifest["trades"] >= pc.sum(pc.greater(rows["filled"], 0)).as_py() > 0
+    assert sum(start["rejected"] for start in manifest["starts"]) == sum(manifest["rejected"].values())
     printed = table(manifest)
     assert f"{manifest['orders']:,}" in printed
     assert "horizon" in printed

@@ -6,7 +6,6 @@ from mars_lmm.evaluation.likelihood.calibration import calibration
 from mars_lmm.evaluation.likelihood.orders import likelihood
 from mars_lmm.evaluation.likelihood.validity import validity
 from mars_lmm.evaluation.material import Material
-from mars_lmm.simulation.output.counts import MODEL_NAME
 
 
 def run(material: Material) -> dict:
@@ -20,7 +19,7 @@ def run(material: Material) -> dict:
     return {
         "orders": _orders(material),
         "calibration": {source: calibration(material.run, source, seed) for source in simulated},
-        "validity": {source: validity(_sender(manifest)) for source, manifest in simulated.items()},
+        "validity": {source: validity(material.run, source, seed) for source in simulated},
     }
 
 
@@ -30,11 +29,3 @@ def _orders(material: Material) -> dict | None:
         return None
     device = material.trainer.strategy.root_device
     return likelihood(model.to(device), material.trained.prepared, seed=material.config.seed)
-
-
-def _sender(manifest: dict) -> dict:
-    """The counts of who trades: the model, or the one agent in its stead."""
-    if manifest["by_kind"][MODEL_NAME] or len(manifest.get("agents", [])) != 1:
-        return manifest
-    (agent,) = manifest["agents"]
-    return {"by_kind": {MODEL_NAME: manifest["by_kind"][agent]}, "rejected": manifest["rejected_agents"][agent]}

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mars_lmm.market import types as t
 from mars_lmm.simulation.engine import columns as c
 
 MODEL_NAME = "model"
-
-
 TRADED = ("bought", "sold")
 
 
@@ -55,6 +54,14 @@ def summarize(
         "seconds": seconds,
         "orders_per_second": int(orders.sum()) / seconds,
     }
+
+
+def rejected_by_start(ends: pa.Table, starts: int) -> list[dict[str, int]]:
+    """Of each start, how many orders of the model (`rejected`) and of agents (`rejected_agents`) were rejected."""
+    return [
+        {key: pc.sum(rows[key]).as_py() for key in ("rejected", "rejected_agents")}
+        for rows in (ends.filter(pc.field("start") == number) for number in range(starts))
+    ]
 
 
 def _named(counts: Sequence[int], names: Sequence[str]) -> dict[str, int]:

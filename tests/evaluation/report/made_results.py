@@ -49,7 +49,7 @@ def made_results(folder, starts=6, rollouts=3, minutes=8, messages=350, symbols=
             {
                 "orders": _likelihood(),
                 "calibration": {source: calibration(run, source) for source in SOURCES},
-                "validity": {source: validity(run.manifest) for source in SOURCES},
+                "validity": {source: validity(run, source) for source in SOURCES},
             },
         )
     )
@@ -58,7 +58,7 @@ def made_results(folder, starts=6, rollouts=3, minutes=8, messages=350, symbols=
 def _evaluation(run, training, curves):
     manifest = run.manifest
     orders = activity(run)
-    sent = validity(manifest)
+    sent = validity(run)
     return {
         "simulation": {
             **{name: manifest[name] for name in ("rollouts", "seed", "checkpoint", "orders", "seconds", "ended")},
