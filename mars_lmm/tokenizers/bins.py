@@ -23,8 +23,10 @@ class QuantileBins:
 
     The rule follows the released MarS converters: a value that alone holds more than 1/num_bins of the data
     gets a bin of its own, the rest is cut into bins of equal frequency, and decoding draws from the values seen
-    in a bin. Two things are ours: `cuts` keep values of different meaning apart, and a bin with no dominant
-    values (nanosecond intervals, say) is represented by its quantiles instead of arbitrary members.
+    in a bin. Three things are ours: `cuts` keep values of different meaning apart; a bin of many values is
+    represented by its quantiles instead of its most common members, which leave the tails out; and `by_amount`
+    cuts large values as finely as common ones, where sums matter: most of the day passes in its few longest
+    intervals.
 
     Attributes:
         edges: int64[num_bins - 1], non-decreasing.
@@ -46,13 +48,17 @@ class QuantileBins:
         return np.searchsorted(self.edges, values, side="left")
 
     @classmethod
-    def fit(cls, values: np.ndarray, num_bins: int, cuts: tuple[int, ...] = (), seed: int = 0) -> QuantileBins:
+    def fit(
+        cls, values: np.ndarray, num_bins: int, cuts: tuple[int, ...] = (), by_amount: bool = False, seed: int = 0
+    ) -> QuantileBins:
         """Fit bins to data.
 
         Args:
             values: Integers of any shape; of more than MAX_FIT_VALUES, that many are drawn with `seed`.
             num_bins: How many bins to make.
             cuts: No bin holds values from both sides of a cut, that is <= cut and > cut; fewer than num_bins.
+            by_amount: Cut by the mean of two shares: of how often values come, and of the sum of all that they make
+                up. Values must not be negative then.
             seed: Seed of the draw.
 
         Raises:
@@ -65,7 +71,11 @@ class QuantileBins:
             values = values[np.random.default_rng(seed).integers(0, len(values), MAX_FIT_VALUES)]
         distinct, counts = np.unique(values, return_counts=True)
         below = np.searchsorted(distinct, np.asarray(cuts, dtype=np.int64), side="right")
-        ends = _bin_ends(distinct, counts, num_bins, below)
+        mass = counts
+        if by_amount and distinct[-1] > 0:
+            amount = distinct.astype(np.float64) * counts
+            mass = counts / counts.sum() + amount / amount.sum()
+        ends = _bin_ends(distinct, mass, num_bins, below)
         edges = np.full(num_bins - 1, _NEVER, dtype=np.int64)
         edges[: len(ends) - 1] = distinct[ends[:-1] - 1]
         for cut, end in zip(cuts, below, strict=True):
@@ -91,24 +101,22 @@ class QuantileBins:
         return cls(np.asarray(data["edges"], dtype=np.int64), np.stack(values), np.stack(cumulative))
 
 
-def _bin_ends(distinct: np.ndarray, counts: np.ndarray, num_bins: int, below_cuts: np.ndarray) -> np.ndarray:
+def _bin_ends(distinct: np.ndarray, mass: np.ndarray, num_bins: int, below_cuts: np.ndarray) -> np.ndarray:
     """Exclusive ends of the bins as indices into `distinct`, `below_cuts` among them; at most `num_bins`."""
-    own = counts > counts.sum() / num_bins
+    own = mass > mass.sum() / num_bins
     while True:
         segments = _segments(own, below_cuts)
         spare = num_bins - int(own.sum())
         if len(segments) <= spare:
             break
         # Too many pieces between the frequent values: the least frequent of them goes without its own bin.
-        own[np.flatnonzero(own)[np.argmin(counts[own])]] = False
+        own[np.flatnonzero(own)[np.argmin(mass[own])]] = False
     ends = set((np.flatnonzero(own) + 1).tolist())
-    shares = _share_out(
-        np.array([counts[a:b].sum() for a, b in segments]), np.array([b - a for a, b in segments]), spare
-    )
+    shares = _share_out(np.array([mass[a:b].sum() for a, b in segments]), np.array([b - a for a, b in segments]), spare)
     for (a, b), share in zip(segments, shares, strict=True):
-        mass = np.cumsum(counts[a:b])
-        targets = mass[-1] * np.arange(1, share) / share
-        ends.update((a + 1 + np.searchsorted(mass, targets)).tolist())
+        up_to = np.cumsum(mass[a:b])
+        targets = up_to[-1] * np.arange(1, share) / share
+        ends.update((a + 1 + np.searchsorted(up_to, targets)).tolist())
         ends.add(b)
     return np.array(sorted(ends))
 
@@ -131,9 +139,8 @@ def _share_out(masses: np.ndarray, limits: np.ndarray, total: int) -> np.ndarray
 
 def _represent(distinct: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most MAX_SAMPLES values of a bin and their cumulative weights, padded."""
-    common = np.sort(np.argsort(-counts, kind="stable")[:MAX_SAMPLES])
-    if counts[common].sum() * 2 >= counts.sum():
-        values, weights = distinct[common], counts[common]
+    if len(distinct) <= MAX_SAMPLES:
+        values, weights = distinct, counts
     else:
         middles = (np.arange(MAX_SAMPLES) + 0.5) / MAX_SAMPLES * counts.sum()
         values = distinct[np.searchsorted(np.cumsum(counts), middles)]

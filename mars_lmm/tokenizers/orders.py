@@ -24,7 +24,7 @@ from mars_lmm.tokenizers.coding import NUM_MARKET_FEATURES, NUM_TABLED, NUM_TYPE
 from mars_lmm.tokenizers.cpu import encode_observations
 from mars_lmm.whole_files import write_text
 
-VERSION = 2
+VERSION = 3
 NUM_PRICE_BINS, NUM_SIZE_BINS, NUM_INTERVAL_BINS = 32, 32, 16
 NUM_CANCEL_BINS = NUM_PRICE_BINS // 2  # for each side
 NUM_BOOK_BINS = 32
@@ -77,12 +77,12 @@ class OrderTokenizer:
         return cls(
             price=QuantileBins.fit(observed[~cancels, o.PLACE], NUM_PRICE_BINS, cuts=(0, o.CROSSING - 1)),
             cancel=QuantileBins.fit(better if len(better) else np.zeros(1), NUM_CANCEL_BINS),
-            size=QuantileBins.fit(observed[:, o.SIZE], NUM_SIZE_BINS),
-            interval=QuantileBins.fit(observed[:, o.INTERVAL], NUM_INTERVAL_BINS),
+            size=QuantileBins.fit(observed[:, o.SIZE], NUM_SIZE_BINS, by_amount=True),
+            interval=QuantileBins.fit(observed[:, o.INTERVAL], NUM_INTERVAL_BINS, by_amount=True),
             takers_rest=takers_rest,
             spread=QuantileBins.fit(spread, NUM_BOOK_BINS),
             level_gap=QuantileBins.fit(gaps if len(gaps) else np.zeros(1), NUM_BOOK_BINS),
-            level_size=QuantileBins.fit(levels[:, :, 1][there], NUM_BOOK_BINS - 1),
+            level_size=QuantileBins.fit(levels[:, :, 1][there], NUM_BOOK_BINS - 1, by_amount=True),
         )
 
     @property

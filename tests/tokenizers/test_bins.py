@@ -73,6 +73,41 @@ def test_common_values_are_drawn_with_their_weights_and_rare_ones_by_quantiles()
     assert spread.values[0][MAX_SAMPLES // 2] == pytest.approx(250_000, rel=0.05)
 
 
+def waiting_times(generator):
+    """Of a busy and a quiet instrument, on a clock of 10 ms, in ns: half of the quiet one's orders come at once."""
+    busy = generator.exponential(0.15, 90_000)
+    quiet = np.where(generator.random(10_000) < 0.5, 0, generator.lognormal(1, 1.2, 10_000))
+    return (np.concatenate([busy, quiet]) * 100).astype(np.int64) * 10**7
+
+
+def test_bins_of_few_distinct_values_keep_their_tails():
+    values = waiting_times(np.random.default_rng(0))
+    bins = QuantileBins.fit(values, 16)
+    weights = np.diff(bins.cumulative, axis=1, prepend=0)
+    mean = (weights * bins.values).sum(axis=1)[bins.encode(values)].mean()
+    assert mean == pytest.approx(values.mean(), rel=0.03)
+
+
+def test_bins_by_amount_cut_large_values_too():
+    values = waiting_times(np.random.default_rng(1))
+    for by_amount in (False, True):
+        bins = QuantileBins.fit(values, 16, by_amount=by_amount)
+        index = bins.encode(values)
+        counts, amounts = np.bincount(index), np.bincount(index, values)
+        share = (counts / counts.sum() + amounts / amounts.sum())[counts < len(values) / 16]
+        assert (share.max() < 3 / 16) == by_amount
+        assert (amounts.max() < amounts.sum() / 5) == by_amount
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 50) | st.integers(0, 10**12), min_size=1, max_size=400), st.integers(2, 32))
+def test_bins_by_amount_partition_and_represent_themselves(values, num_bins):
+    bins = QuantileBins.fit(np.array(values), num_bins, by_amount=True)
+    assert bins.num_bins == num_bins
+    for index in np.unique(bins.encode(np.array(values))):
+        assert (bins.encode(bins.values[index]) == index).all()
+
+
 def test_no_values_is_an_error():
     with pytest.raises(ValueError, match="training split is empty"):
         QuantileBins.fit(np.array([], dtype=np.int64), 4)

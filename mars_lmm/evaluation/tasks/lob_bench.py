@@ -38,13 +38,19 @@ def run(material: Material) -> dict:
     Raises:
         ValueError: No symbol has a real message.
     """
-    config = material.config
-    real = {symbol: _of(material, material.real, symbol) for symbol in material.members}
+    config, starts = material.config, material.run.manifest["starts"]
+    groups = overlapping(starts)
+    real = {symbol: _of(material, material.real, symbol, groups) for symbol in material.members}
     notes = [
         f"{symbol} is left out of LOB-Bench: no real message follows its starts."
         for symbol, sequences in real.items()
         if not len(sequences.time)
     ]
+    if groups.max() + 1 < len(starts):
+        notes.append(
+            f"Some of the {len(starts)} starts overlap in time, so that LOB-Bench's intervals draw groups of them: "
+            f"{groups.max() + 1} in all."
+        )
     real = {symbol: sequences for symbol, sequences in real.items() if len(sequences.time)}
     if not real:
         raise ValueError("no start has a real message after it to compare with; simulate other starts, or more minutes")
@@ -58,14 +64,13 @@ def run(material: Material) -> dict:
     }
     fewest = min(material.levels.values())
     market = _cut(material.real, fewest)
-    starts = material.run.manifest["starts"]
-    groups, market_apart = overlapping(starts), market.select(apart(starts))
+    market_apart = market.select(apart(starts))
     control = real_control(market, config.seed, groups)
     tests, replicates = {}, {}
     for source in tqdm(material.run.simulated, desc="lob_bench", unit="source", leave=False):
         sequences = material.sequences(source)
         for symbol, entry in symbols.items():
-            rollouts = _of(material, sequences, symbol)
+            rollouts = _of(material, sequences, symbol, groups)
             if not len(rollouts.time):
                 notes.append(f"{source} sends no message from the starts of {symbol}: its L1 there is 1.")
             entry["models"] |= benchmark(real[symbol], {source: rollouts}, config.seed, config.replicates)["models"]
@@ -153,12 +158,13 @@ def over_symbols(summaries: list[dict]) -> dict:
 
 
 def _floor(real: Sequences, seed: int, replicates: int) -> dict | None:
-    """Replay against replay: starts of even number against those of odd number, and the other way round.
+    """Replay against replay: every other start against the rest, and the other way round.
 
     Returns:
         The scores and the summary, the means of both ways, and of the ends of their intervals; None of a single start.
     """
-    halves = [real.select(np.arange(len(real)) % 2 == parity) for parity in (0, 1)]
+    number = np.unique(real.start, return_inverse=True)[1]
+    halves = [real.select(number % 2 == parity) for parity in (0, 1)]
     if not all(len(half.time) for half in halves):
         return None
     one, other = (benchmark(a, {"": b}, seed, replicates)["models"][""] for a, b in (halves, halves[::-1]))
@@ -172,10 +178,11 @@ def _mean(one: dict | float, other: dict | float) -> dict | float:
     return {key: _mean(one[key], other[key]) for key in one if not key.startswith("note_")}
 
 
-def _of(material: Material, sequences: Sequences, symbol: str) -> Sequences:
-    """The sequences of a symbol, with the levels of the book that count."""
+def _of(material: Material, sequences: Sequences, symbol: str, groups: np.ndarray) -> Sequences:
+    """The sequences of a symbol, with the levels of the book that count; starts that overlap are one."""
     chosen = np.isin(sequences.start, material.members[symbol])
-    return _cut(sequences if chosen.all() else sequences.select(chosen), material.levels[symbol])
+    found = _cut(sequences if chosen.all() else sequences.select(chosen), material.levels[symbol])
+    return replace(found, start=groups[found.start])
 
 
 def _cut(sequences: Sequences, levels: int) -> Sequences:
