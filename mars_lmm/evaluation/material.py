@@ -227,6 +227,8 @@ def _check_settings(config: EvaluatedRollouts, folder: Path) -> None:
         for name, value in _settings(config).items()
         if value != default[name] and value != made.get(name, value)
     }
+    if config.agents and list(config.agents) != manifest.get("agents", []):
+        differing["agents"], made["agents"] = list(config.agents), manifest.get("agents", [])
     if differing:
         asked = " ".join(f"simulation.{name}={value}" for name, value in differing.items())
         found = ", ".join(f"{name}={made[name]}" for name in differing)
@@ -234,6 +236,17 @@ def _check_settings(config: EvaluatedRollouts, folder: Path) -> None:
             f"{asked}: {folder} is finished and was made with {found}; remove it to simulate anew, or leave out what "
             "differs"
         )
+    absent = [text for text in config.at if not any(_is_at(start, Moment.parse(text)) for start in manifest["starts"])]
+    if absent:
+        raise ValueError(
+            f"simulation.at: {folder} is finished and has no start at {', '.join(absent)}; remove it to simulate anew, "
+            "or leave them out"
+        )
+
+
+def _is_at(start: dict, moment: Moment) -> bool:
+    same = (start["symbol"], start["time_ns"]) == (moment.symbol, moment.time)
+    return same and moment.date in (None, start["date"])
 
 
 def _settings(config: EvaluatedRollouts) -> dict[str, Any]:

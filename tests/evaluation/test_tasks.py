@@ -24,6 +24,7 @@ from mars_lmm.simulation.agents.registry import BUILT_IN
 from mars_lmm.simulation.engine.coding import OrderCoding
 from mars_lmm.simulation.loading import Trained
 from mars_lmm.simulation.running.predict import default_trainer
+from mars_lmm.simulation.starts.recorded import Moment
 from mars_lmm.training.identity import describe_run
 from mars_lmm.training.optimizers import OptimConfig
 
@@ -302,6 +303,8 @@ def test_another_checkpoint_that_is_asked_for_is_noted(with_checkpoint, tiny):
             {"sampling": SamplingConfig(top_p=0.9)},
             r"simulation\.sampling\.top_p=0\.9: .* made with sampling\.top_p=1\.0",
         ),
+        ({"agents": {"noise": {"agent": "noise"}}}, r"simulation\.agents=\['noise'\]: .* made with agents=\[\]"),
+        ({"at": ["SYN 10:00"]}, r"simulation\.at: .* has no start at SYN 10:00; remove it"),
         (
             {"rollouts": 4, "recalibration": 0},
             r"simulation\.rollouts=4 simulation\.recalibration=0: .* rollouts=2, recalibration=4096; .*leave out",
@@ -316,7 +319,9 @@ def test_settings_of_another_simulation_are_refused(finished, asked, message):
 def test_settings_that_fit_what_is_finished_are_accepted(finished, tmp_path):
     folder = copied(finished, tmp_path)
     same = ROLLOUTS | {"recalibration": 4096, "cancels": "whole", "attention": "ring"}
-    moments = {"starts": 3, "at": ["SYN 10:00"]}  # a manifest does not tell which starts were named
+    start = json.loads((folder / "simulation" / "simulation.json").read_text())["starts"][1]
+    named = [str(Moment(start["symbol"], date, start["time_ns"])) for date in (None, start["date"])]
+    moments = {"starts": 3, "at": named}  # a manifest does not tell which starts were named
     for given in ({}, same, moments):
         scored(folder, task="facts", baselines=[], simulation=EvaluatedRollouts(**given))
     rewrite(folder, sampling=None, recalibration=None)  # as older versions wrote it
