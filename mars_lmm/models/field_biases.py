@@ -59,6 +59,18 @@ class FieldBiases:
         """The biases of the books of several."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
+    def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Those of type, price, size and interval."""
+        return self.type, self.price, self.size, self.interval
+
+    def added_to(self, logits: Sequence[Tensor], kind: Tensor) -> list[Tensor]:
+        """Add those of one book to each field's logits [N, K], given the types of the orders, int64 [N]."""
+        place = torch.zeros_like(kind), kind, kind, kind
+        return [z + table[0, rows] for z, table, rows in zip(logits, self.tables(), place, strict=True)]
+
+    def __add__(self, other: FieldBiases) -> FieldBiases:
+        return FieldBiases(*(a + b for a, b in zip(self.tables(), other.tables(), strict=True)))
+
     def select(self, books: Tensor) -> FieldBiases:
         """Those of books int64 [N]; a book may be named twice."""
         return FieldBiases(*(getattr(self, field.name)[books] for field in fields(self)))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mars_lmm.models.field_biases import FieldBiases
+from mars_lmm.models.embedding import NUM_SCALARS
 from mars_lmm.models.mirror import mirror
 from mars_lmm.models.order_model import OrderModel
+from mars_lmm.models.spread_biases import SpreadBiases
 
 
 @torch.no_grad()
-def recent_biases(model: OrderModel, token: Tensor, market: Tensor, orders: int) -> FieldBiases:
+def recent_biases(model: OrderModel, token: Tensor, market: Tensor, orders: int) -> SpreadBiases:
     """The biases, of one book, that fit a model to the last orders of a history.
 
     Models of our coding are fitted to the history and its mirror image together.
@@ -33,9 +34,19 @@ def recent_biases(model: OrderModel, token: Tensor, market: Tensor, orders: int)
         histories.append(mirror(token, market, model.bins))
     logits = [_logits(model, *history, scored) for history in histories]
     target = torch.cat([history[0][len(token) - scored :] for history in histories])
-    return FieldBiases.fit(
-        [torch.cat(field) for field in zip(*logits, strict=True)], torch.unravel_index(target, model.bins)
+    met = [spread_of(model, history[1][len(token) - scored - 1 : -1]) for history in histories]
+    return SpreadBiases.fit(
+        [torch.cat(field) for field in zip(*logits, strict=True)],
+        torch.unravel_index(target, model.bins),
+        torch.cat(met),
     )
+
+
+def spread_of(model: OrderModel, market: Tensor) -> Tensor:
+    """Bins of the spread, int64 [...], of market features int [..., F]; zeros where a model's features tell none."""
+    if model.config.embedding != "orders":
+        return torch.zeros_like(market[..., 0], dtype=torch.int64)
+    return market[..., NUM_SCALARS].long()
 
 
 def _logits(model: OrderModel, token: Tensor, market: Tensor, scored: int) -> list[Tensor]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -99,10 +99,6 @@ class Sampling:
         masks["size_and_interval"] = _either(masks["size"], masks["interval"], sizes, intervals)
         on_device = {name: None if mask is None else mask.to(device) for name, mask in masks.items()}
         return cls(config.temperature, config.top_p, **on_device)
-
-    def select(self, books: Tensor) -> Sampling:
-        """The same for books int64 [N] of those that have biases; a book may be named twice."""
-        return self if self.biases is None else replace(self, biases=self.biases.select(books))
 
     def biased(self, field: str, logits: Tensor, kind: Tensor | None = None) -> Tensor:
         """A field's logits [B, n] with its biases, over the temperature; kind is the order's type, int64 [B]."""

@@ -1,5 +1,7 @@
 """Biases against the conditions of their optimum, the truth that drew the orders, and the enumerated tilted model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from head_stages import BINS, HEADS, STAGES, draw_by_stages
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 
 from mars_lmm.models.field_biases import PRIOR_ORDERS, FieldBiases
 from mars_lmm.models.mirror import mirror
-from mars_lmm.models.recalibration import recent_biases
+from mars_lmm.models.recalibration import recent_biases, spread_of
 from mars_lmm.models.sampling import Sampling, SamplingConfig
 
 FIELDS = ("type", "price", "size", "interval")
@@ -119,31 +121,33 @@ def test_biases_of_zero_draw_what_the_model_learned(make_model, head):
 
 def test_selected_books_take_their_biases_along():
     biases = random_biases(3)
-    sampling = Sampling(biases=biases).select(torch.tensor([2, 0, 2]))
+    chosen = biases.select(torch.tensor([2, 0, 2]))
     for field in FIELDS:
         table = getattr(biases, field)
-        assert torch.equal(getattr(sampling.biases, field), torch.stack([table[2], table[0], table[2]]))
+        assert torch.equal(getattr(chosen, field), torch.stack([table[2], table[0], table[2]]))
     kind = torch.tensor([1, 0, 2])
     assert torch.equal(biases.of("size", kind), torch.stack([biases.size[b, k] for b, k in enumerate(kind)]))
-    assert Sampling().select(torch.tensor([0])) == Sampling()
 
 
 @HEADS
 def test_the_last_orders_of_a_history_come_to_be_expected(make_model, make_orders, head):
     model = make_model(head=head)
-    token, market = (part[0] for part in make_orders(1, 400))
-    late = torch.arange(400) >= 300
+    token, market = (part[0] for part in make_orders(1, 900))
+    late = torch.arange(900) >= 500
     token[late] %= 40  # nothing but sells
-    biases = recent_biases(model, token, market, 100)
+    fitted = recent_biases(model, token, market, 400)
     both = [(token, market), mirror(token, market, BINS)]
-    hidden = torch.cat([model(one[None], after[None])[0, 299:-1] for one, after in both])
-    kind = next(model.head.field_logits(hidden, torch.cat([one[300:] for one, _ in both])))
-    expected = (kind + biases.type[0, 0]).softmax(-1).sum(0)
+    hidden = torch.cat([model(one[None], after[None])[0, 499:-1] for one, after in both])
+    kind = next(model.head.field_logits(hidden, torch.cat([one[500:] for one, _ in both])))
+    met = torch.cat([spread_of(model, after[499:-1]) for _, after in both])
+    expected = (kind + fitted.select(torch.zeros_like(met)).given(met).type[:, 0]).softmax(-1).sum(0)
     # Sells are no habit: the mirror image has as many buys. That nothing was cancelled is one.
-    assert_close(expected + PRIOR_ORDERS * biases.type[0, 0], torch.tensor([100.0, 100.0, 0.0]), atol=0.5, rtol=0)
+    assert_close(expected[:2], expected[:2].flip(0), atol=2, rtol=0)  # of 400; the prior keeps some of the model's
+    assert expected[2] < 60 < kind.softmax(-1).sum(0)[2] / 2
     # Neither what came long before, nor more orders than there are, make a difference.
-    assert_close(recent_biases(model, token[200:], market[200:], 100).size, biases.size, atol=1e-4, rtol=1e-4)
-    whole, more = (recent_biases(model, token, market, orders) for orders in (399, 5000))
+    short, long = (recent_biases(model, token[first:], market[first:], 400).classes for first in (300, 0))
+    assert_close(short.size, long.size, atol=1e-4, rtol=1e-4)
+    whole, more = (recent_biases(model, token, market, orders).classes for orders in (899, 5000))
     assert torch.equal(whole.price, more.price)
 
 
@@ -151,5 +155,14 @@ def test_a_history_and_its_mirror_image_teach_the_same(make_model, make_orders):
     model = make_model(head="fields")
     token, market = (part[0] for part in make_orders(1, 200))
     one, other = (recent_biases(model, *history, 150) for history in ((token, market), mirror(token, market, BINS)))
+    assert torch.equal(one.edges, other.edges)
     for field in FIELDS:
-        assert_close(getattr(one, field), getattr(other, field), atol=1e-4, rtol=1e-4)
+        assert_close(getattr(one.classes, field), getattr(other.classes, field), atol=1e-4, rtol=1e-4)
+
+
+def test_a_market_that_tells_no_spread_has_one_class(make_model, make_orders):
+    model = make_model(head="fields")
+    market = make_orders(1, 50)[1][0]
+    assert spread_of(model, market).tolist() == market[:, 2].tolist()
+    model.config = replace(model.config, embedding="mars")
+    assert not spread_of(model, market).any()

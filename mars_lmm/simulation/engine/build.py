@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from mars_lmm.market import types as t
 from mars_lmm.market.lockstep import take_snapshots
 from mars_lmm.market.repack import repack
 from mars_lmm.market.rules import DayRules, MarketRules
-from mars_lmm.models.field_biases import FieldBiases
 from mars_lmm.models.order_model import OrderModel
 from mars_lmm.models.recalibration import recent_biases
 from mars_lmm.models.sampling import Sampling
+from mars_lmm.models.spread_biases import SpreadBiases
 from mars_lmm.simulation.agents.seats import SeatPlan
 from mars_lmm.simulation.config import AGENTS, QUEUE_RULES, SESSION_RULES, VENUE_RULES, RolloutConfig
 from mars_lmm.simulation.engine import columns as c
@@ -89,10 +88,9 @@ def make_engine(
     if model is not None:
         reader = _read(READERS[config.attention], model, chosen, device)
         sampling = Sampling.build(config.sampling, model.bins, device)
-        if config.recalibration:
-            sampling = replace(sampling, biases=_recalibrate(model, chosen, config.recalibration, device))
+        biases = _recalibrate(model, chosen, config.recalibration, device) if config.recalibration else None
         fork = torch.from_numpy(np.repeat(np.arange(len(used)), copies)).to(device)
-        forecaster = Forecaster(model, reader, sampling).select(fork)
+        forecaster = Forecaster(model, reader, sampling, biases).select(fork)
     for seat in seats:
         seat.agent.meet(starts, torch.from_numpy(np.asarray(start_of, dtype=np.int64)).to(device))
     return RolloutEngine(
@@ -176,14 +174,14 @@ def _read(reader: type[Reader], model: OrderModel, starts: Sequence[Start], devi
     return reader.concatenate(parts)
 
 
-def _recalibrate(model: OrderModel, starts: Sequence[Start], orders: int, device: torch.device) -> FieldBiases:
+def _recalibrate(model: OrderModel, starts: Sequence[Start], orders: int, device: torch.device) -> SpreadBiases:
     """The biases of each start; none where its history is artificial."""
     parts = []
     for start in starts:
         token, market = torch.from_numpy(start.token.astype(np.int64)), torch.from_numpy(start.market)
         counted = 0 if start.artificial else orders
         parts.append(recent_biases(model, token.to(device), market.to(device), counted))
-    return FieldBiases.concatenate(parts)
+    return SpreadBiases.concatenate(parts)
 
 
 def _histories(

@@ -20,7 +20,9 @@ from torch import Tensor
 from mars_lmm.market import types as t
 from mars_lmm.market.book import sections
 from mars_lmm.models.order_model import OrderModel
+from mars_lmm.models.recalibration import spread_of
 from mars_lmm.models.sampling import Sampling
+from mars_lmm.models.spread_biases import SpreadBiases
 from mars_lmm.simulation.agents.protocol import Agent, View
 from mars_lmm.simulation.engine import columns as c
 from mars_lmm.simulation.engine.arrays import Limits
@@ -58,16 +60,32 @@ class Forecaster:
     Attributes:
         model: In eval mode.
         reader: What it knows of each book's history.
-        sampling: Biases of each book, temperature and masks.
+        sampling: Temperature and masks.
+        biases: Of each book; None: none.
     """
 
     model: OrderModel
     reader: Reader
     sampling: Sampling
+    biases: SpreadBiases | None = None
 
     def select(self, books: Tensor) -> Forecaster:
         """Copy into one whose book i is books[i], int64[N]; a book named twice is forked."""
-        return replace(self, reader=self.reader.select(books), sampling=self.sampling.select(books))
+        biases = None if self.biases is None else self.biases.select(books)
+        return replace(self, reader=self.reader.select(books), biases=biases)
+
+    def sample(self, uniform: Tensor, market: Tensor, types: Tensor | None) -> Tensor:
+        """Draw the next orders, tokens int64 [B].
+
+        Args:
+            uniform: [B, fields].
+            market: Features of the books as they are, int [B, F].
+            types: Which types each book may draw, bool [B, types]; None: all.
+        """
+        sampling = self.sampling
+        if self.biases is not None:
+            sampling = replace(sampling, biases=self.biases.given(spread_of(self.model, market)))
+        return self.model.sample(self.reader.hidden, uniform, sampling, types)
 
 
 @dataclass
@@ -165,10 +183,9 @@ class RolloutEngine:
         program.draw(self._market, self._rollout, self.seed)
         tokens, healthy = self._nothing, self._all
         if forecaster is not None and not (self._host and bool(self.progress[:, c.PROPOSED].all())):
-            hidden = forecaster.reader.hidden
             uniform = self.batch.rollout.draws[:, :NUM_SAMPLE_DRAWS]
-            tokens = forecaster.model.sample(hidden, uniform, forecaster.sampling, self._types)
-            healthy = forecaster.model.healthy(hidden)
+            tokens = forecaster.sample(uniform, self.batch.market.market, self._types)
+            healthy = forecaster.model.healthy(forecaster.reader.hidden)
         view = program.view
         asked = view(tokens), view(healthy), forecaster is not None
         program.plan(self._market, self._rollout, self._tables, *asked)

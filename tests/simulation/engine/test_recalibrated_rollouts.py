@@ -8,10 +8,12 @@ import torch
 
 from mars_lmm.models import OrderModel, OrderModelConfig
 from mars_lmm.models.recalibration import recent_biases
+from mars_lmm.models.sampling import Sampling
 from mars_lmm.simulation.config import RolloutConfig
 from mars_lmm.simulation.engine.build import make_engine
 from mars_lmm.simulation.engine.coding import MarsRolloutCoding, OrderCoding
 from mars_lmm.simulation.starts.listing import list_starts
+from mars_lmm.tokenizers.coding import LEVEL_FEATURES
 
 FIELDS = ("type", "price", "size", "interval")
 
@@ -32,10 +34,13 @@ def starts_of(small_set, coding, recalibration):
     return list_starts(config, small_set, coding, 16)
 
 
-def biases_of(model, coding, starts, recalibration, books=(0, 0, 1)):
+def engine_of(model, coding, starts, recalibration, books):
     config = RolloutConfig(recalibration=recalibration)
-    engine = make_engine(config, model, coding, starts, np.array(books), np.arange(len(books)), 10)
-    return engine.forecaster.sampling.biases
+    return make_engine(config, model, coding, starts, np.array(books), np.arange(len(books)), 10)
+
+
+def biases_of(model, coding, starts, recalibration, books=(0, 0, 1)):
+    return engine_of(model, coding, starts, recalibration, books).forecaster.biases
 
 
 def test_each_book_has_the_biases_of_its_start(small_set, model, coding):
@@ -45,9 +50,23 @@ def test_each_book_has_the_biases_of_its_start(small_set, model, coding):
     for book, start in zip((0, 1, 2), (starts[0], *starts), strict=True):
         token, market = torch.from_numpy(start.token.astype(np.int64)), torch.from_numpy(start.market)
         expected = recent_biases(model, token, market, 200)
+        assert torch.equal(found.edges[book], expected.edges[0])
         for field in FIELDS:
-            assert torch.equal(getattr(found, field)[book], getattr(expected, field)[0])
-    assert not torch.equal(found.type[0], found.type[2])
+            assert torch.equal(getattr(found.classes, field)[book], getattr(expected.classes, field)[0])
+    assert not torch.equal(found.classes.type[0], found.classes.type[2])
+
+
+def test_orders_are_drawn_by_the_biases_of_the_spread_as_it_is(small_set, model, coding):
+    engine = engine_of(model, coding, starts_of(small_set, coding, 200), 200, np.arange(400) % 2)
+    forecaster, market = engine.forecaster, engine.batch.market.market
+    uniform = torch.rand(400, 4, generator=torch.Generator().manual_seed(0))
+    drawn = []
+    for spread in (0, 31):
+        market[:, LEVEL_FEATURES] = spread
+        sampling = Sampling(biases=forecaster.biases.given(torch.full((400,), spread)))
+        drawn.append(forecaster.sample(uniform, market, None))
+        assert torch.equal(drawn[-1], model.sample(forecaster.reader.hidden, uniform, sampling))
+    assert not torch.equal(*drawn)
 
 
 def test_orders_that_are_fitted_to_do_not_delay_the_first_start(small_set, coding):
@@ -60,8 +79,8 @@ def test_orders_that_are_fitted_to_do_not_delay_the_first_start(small_set, codin
 def test_history_of_agents_alone_is_not_fitted_to(small_set, model, coding):
     real, other = starts_of(small_set, coding, 200)
     found = biases_of(model, coding, [real, replace(other, artificial=True)], 200)
-    assert found.size[:2].all()
-    assert not any(getattr(found, field)[2].any() for field in FIELDS)
+    assert found.classes.size[:2].all()
+    assert not any(getattr(found.classes, field)[2].any() for field in FIELDS)
 
 
 def test_a_model_may_stay_as_it_was_trained(small_set, model, coding):
