@@ -125,10 +125,10 @@ def _time_steps(engine: RolloutEngine, steps: int) -> dict[str, float]:
 def _time_parts(engine: RolloutEngine, steps: int) -> tuple[float, float]:
     """Seconds of a step that go into sampling, agents and exchange together, and into the exchange alone."""
     forecaster = engine.forecaster
-    hidden, uniform = forecaster.reader.hidden, engine.batch.rollout.draws[:, :NUM_SAMPLE_DRAWS]
+    uniform, market = engine.batch.rollout.draws[:, :NUM_SAMPLE_DRAWS], engine.batch.market.market
 
     def sample() -> None:
-        forecaster.model.sample(hidden, uniform, forecaster.sampling)
+        forecaster.sample(uniform, market)
 
     def trade() -> None:
         engine.propose()

@@ -74,7 +74,7 @@ class Forecaster:
         biases = None if self.biases is None else self.biases.select(books)
         return replace(self, reader=self.reader.select(books), biases=biases)
 
-    def sample(self, uniform: Tensor, market: Tensor, types: Tensor | None) -> Tensor:
+    def sample(self, uniform: Tensor, market: Tensor, types: Tensor | None = None) -> Tensor:
         """Draw the next orders, tokens int64 [B].
 
         Args:

@@ -64,7 +64,7 @@ def test_orders_are_drawn_by_the_biases_of_the_spread_as_it_is(small_set, model,
     for spread in (0, 31):
         market[:, LEVEL_FEATURES] = spread
         sampling = Sampling(biases=forecaster.biases.given(torch.full((400,), spread)))
-        drawn.append(forecaster.sample(uniform, market, None))
+        drawn.append(forecaster.sample(uniform, market))
         assert torch.equal(drawn[-1], model.sample(forecaster.reader.hidden, uniform, sampling))
     assert not torch.equal(*drawn)
 
