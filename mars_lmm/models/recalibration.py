@@ -43,10 +43,14 @@ def recent_biases(model: OrderModel, token: Tensor, market: Tensor, orders: int)
 
 
 def spread_of(model: OrderModel, market: Tensor) -> Tensor:
-    """Bins of the spread, int64 [...], of market features int [..., F]; zeros where a model's features tell none."""
+    """Bins of the spread, int64 [...], of market features int [..., F]; zeros where a model's features tell none.
+
+    A book without one side has the widest.
+    """
     if model.config.embedding != "orders":
         return torch.zeros_like(market[..., 0], dtype=torch.int64)
-    return market[..., NUM_SCALARS].long()
+    bids = (NUM_SCALARS + market.shape[-1]) // 2
+    return torch.maximum(market[..., NUM_SCALARS], market[..., bids]).long()
 
 
 def _logits(model: OrderModel, token: Tensor, market: Tensor, scored: int) -> list[Tensor]:

@@ -7,10 +7,11 @@ import torch
 from head_stages import BINS, HEADS, STAGES, draw_by_stages
 from torch.testing import assert_close
 
-from mars_lmm.models.field_biases import PRIOR_ORDERS, FieldBiases
+from mars_lmm.models.field_biases import FieldBiases
 from mars_lmm.models.mirror import mirror
 from mars_lmm.models.recalibration import recent_biases, spread_of
 from mars_lmm.models.sampling import Sampling, SamplingConfig
+from mars_lmm.models.spread_biases import PRIOR_ORDERS, SpreadBiases
 
 FIELDS = ("type", "price", "size", "interval")
 
@@ -20,51 +21,6 @@ def random_biases(books, scale=1.5):
     groups = (1, 3, 3, 3)
     tables = (torch.randn(books, g, k, generator=generator) * scale for g, k in zip(groups, BINS, strict=True))
     return FieldBiases(*tables)
-
-
-def random_logits(orders, scale=1.0):
-    generator = torch.Generator().manual_seed(5)
-    return [torch.randn(orders, k, generator=generator) * scale for k in BINS]
-
-
-def draw_values(logits, biases):
-    """Orders of the biased chain: each field's bins, given that fields do not depend on each other but for the type."""
-    generator = torch.Generator().manual_seed(6)
-    kind = torch.multinomial((logits[0] + biases.type[0, 0]).softmax(-1), 1, generator=generator)[:, 0]
-    rest = [
-        torch.multinomial((z + getattr(biases, field)[0][kind]).softmax(-1), 1, generator=generator)[:, 0]
-        for field, z in zip(FIELDS[1:], logits[1:], strict=True)
-    ]
-    return [kind, *rest]
-
-
-@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
-def test_every_bin_is_expected_as_often_as_it_came_but_for_the_prior(scale):
-    logits = random_logits(2000, scale)
-    values = draw_values(logits, random_biases(1, 3.0))
-    fitted = FieldBiases.fit(logits, values)
-    for field, z, value in zip(FIELDS, logits, values, strict=True):
-        table = getattr(fitted, field)[0]
-        for group, bias in enumerate(table):
-            chosen = values[0] == group if len(table) > 1 else torch.ones_like(value, dtype=torch.bool)
-            count = torch.bincount(value[chosen], minlength=z.shape[1])
-            expected = (z[chosen] + bias).softmax(-1).sum(0)
-            assert_close(expected + PRIOR_ORDERS * bias, count.float(), atol=0.5, rtol=1e-3)
-
-
-def test_biases_that_drew_the_orders_are_found_again():
-    truth = random_biases(1, 1.0)
-    logits = random_logits(60_000)
-    fitted = FieldBiases.fit(logits, draw_values(logits, truth))
-    for field in FIELDS:
-        # A constant over all bins changes nothing.
-        centred = [table - table.mean(-1, keepdim=True) for table in (getattr(fitted, field), getattr(truth, field))]
-        assert_close(*centred, atol=0.15, rtol=0)
-
-
-def test_without_orders_there_is_no_bias():
-    nothing = FieldBiases.fit([torch.zeros(0, k) for k in BINS], [torch.zeros(0, dtype=torch.int64)] * 4)
-    assert all(not getattr(nothing, field).any() for field in FIELDS)
 
 
 def tilted(model, head, hidden, biases, forbidden_sizes=()):
@@ -119,13 +75,8 @@ def test_biases_of_zero_draw_what_the_model_learned(make_model, head):
         assert torch.equal(model.sample(hidden, uniform, plain), model.sample(hidden, uniform, biased))
 
 
-def test_selected_books_take_their_biases_along():
-    biases = random_biases(3)
-    chosen = biases.select(torch.tensor([2, 0, 2]))
-    for field in FIELDS:
-        table = getattr(biases, field)
-        assert torch.equal(getattr(chosen, field), torch.stack([table[2], table[0], table[2]]))
-    kind = torch.tensor([1, 0, 2])
+def test_a_field_has_the_biases_of_each_books_type():
+    biases, kind = random_biases(3), torch.tensor([1, 0, 2])
     assert torch.equal(biases.of("size", kind), torch.stack([biases.size[b, k] for b, k in enumerate(kind)]))
 
 
@@ -142,13 +93,13 @@ def test_the_last_orders_of_a_history_come_to_be_expected(make_model, make_order
     met = torch.cat([spread_of(model, after[499:-1]) for _, after in both])
     expected = (kind + fitted.select(torch.zeros_like(met)).given(met).type[:, 0]).softmax(-1).sum(0)
     # Sells are no habit: the mirror image has as many buys. That nothing was cancelled is one.
-    assert_close(expected[:2], expected[:2].flip(0), atol=2, rtol=0)  # of 400; the prior keeps some of the model's
-    assert expected[2] < 60 < kind.softmax(-1).sum(0)[2] / 2
+    shared = fitted.tables[0][0, :, 0].sum(0) / 5  # by the sum of the four classes' conditions and the shared one
+    assert_close(expected + 2 * PRIOR_ORDERS * shared, torch.tensor([400.0, 400.0, 0.0]), atol=0.5, rtol=0)
     # Neither what came long before, nor more orders than there are, make a difference.
-    short, long = (recent_biases(model, token[first:], market[first:], 400).classes for first in (300, 0))
-    assert_close(short.size, long.size, atol=1e-4, rtol=1e-4)
-    whole, more = (recent_biases(model, token, market, orders).classes for orders in (899, 5000))
-    assert torch.equal(whole.price, more.price)
+    short, long = (recent_biases(model, token[first:], market[first:], 400) for first in (300, 0))
+    assert_close(short.tables, long.tables, atol=1e-4, rtol=1e-4)
+    whole, more = (recent_biases(model, token, market, orders) for orders in (899, 5000))
+    assert_close(whole.tables, more.tables, atol=0, rtol=0)
 
 
 def test_a_history_and_its_mirror_image_teach_the_same(make_model, make_orders):
@@ -156,13 +107,26 @@ def test_a_history_and_its_mirror_image_teach_the_same(make_model, make_orders):
     token, market = (part[0] for part in make_orders(1, 200))
     one, other = (recent_biases(model, *history, 150) for history in ((token, market), mirror(token, market, BINS)))
     assert torch.equal(one.edges, other.edges)
-    for field in FIELDS:
-        assert_close(getattr(one.classes, field), getattr(other.classes, field), atol=1e-4, rtol=1e-4)
+    assert_close(one.tables, other.tables, atol=1e-4, rtol=1e-4)
+
+
+def test_the_spread_that_an_order_meets(make_model, make_orders):
+    model = make_model(head="fields")
+    market = make_orders(1, 50)[1][0]
+    market[:, 22] = market[:, 2]
+    assert spread_of(model, market).tolist() == market[:, 2].tolist()
+    for missing in (2, 22):  # a side that is not there: its gap is the last bin, the other side's that of no spread
+        one_sided = market.clone()
+        one_sided[:, [2, 22]] = 0
+        one_sided[:, missing] = 32
+        assert (spread_of(model, one_sided) == 32).all()
 
 
 def test_a_market_that_tells_no_spread_has_one_class(make_model, make_orders):
     model = make_model(head="fields")
-    market = make_orders(1, 50)[1][0]
-    assert spread_of(model, market).tolist() == market[:, 2].tolist()
-    model.config = replace(model.config, embedding="mars")
+    model.config = replace(model.config, embedding="mars")  # tells whether to mirror, and where the spread is
+    token, market = (part[0] for part in make_orders(1, 200))
     assert not spread_of(model, market).any()
+    logits = model.head.field_logits(model(token[None], market[None])[0, 99:-1], token[100:])
+    alike = SpreadBiases.fit(list(logits), torch.unravel_index(token[100:], BINS), torch.zeros(100, dtype=torch.int64))
+    assert_close(recent_biases(model, token, market, 100).tables, alike.tables)

@@ -1,4 +1,4 @@
-"""Biases given the spread against the truth that drew the orders, and against those that know no spread."""
+"""Biases given the spread against the conditions of their optimum, and against the truth that drew the orders."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from head_stages import BINS
 from torch.testing import assert_close
 
 from mars_lmm.models.field_biases import FieldBiases
-from mars_lmm.models.spread_biases import SpreadBiases
+from mars_lmm.models.spread_biases import PRIOR_ORDERS, SpreadBiases
 
+FIELDS = ("type", "price", "size", "interval")
 GROUPS = (1, 3, 3, 3)
 
 
@@ -16,29 +17,65 @@ def random_biases(seed, scale=1.0):
     return FieldBiases(*(torch.randn(1, g, k, generator=generator) * scale for g, k in zip(GROUPS, BINS, strict=True)))
 
 
+def random_logits(orders, seed=0, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(orders, k, generator=generator) * scale for k in BINS]
+
+
 def drawn(logits, biases, seed=1):
-    """Orders [N] of the biased chain."""
+    """Orders [N] of the biased chain: fields do not depend on each other but for the type."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(z):
         return torch.multinomial(z.softmax(-1), 1, generator=generator)[:, 0]
 
     kind = draw(logits[0] + biases.type[0, 0])
-    return [kind, *(draw(z) for z in biases.added_to(logits, kind)[1:])]
+    tables = biases.price, biases.size, biases.interval
+    return [kind, *(draw(z + table[0, kind]) for z, table in zip(logits[1:], tables, strict=True))]
 
 
 def joined(*parts):
     return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 
-def random_logits(orders, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(orders, k, generator=generator) for k in BINS]
-
-
 def centred(table):
     """A constant over all bins changes nothing."""
     return table - table.mean(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+def test_every_bin_is_expected_as_often_as_it_came_but_for_the_prior(scale):
+    logits = random_logits(2000, scale=scale)
+    values, spread = drawn(logits, random_biases(0, 3.0)), torch.full((2000,), 4)
+    fitted = SpreadBiases.fit(logits, values, spread)
+    for table, z, value in zip(fitted.tables, logits, values, strict=True):
+        for group, bias in enumerate(table[0, 0]):  # spreads up to this one
+            chosen = values[0] == group if table.shape[2] > 1 else torch.ones_like(value, dtype=torch.bool)
+            count = torch.bincount(value[chosen], minlength=z.shape[1])
+            expected = (z[chosen] + bias).softmax(-1).sum(0)
+            assert_close(expected + PRIOR_ORDERS * bias, count.float(), atol=0.5, rtol=1e-3)
+
+
+def test_every_class_departs_from_what_all_share_by_its_own_orders():
+    logits, spread = random_logits(4000), torch.arange(4000) % 8
+    values = drawn(logits, random_biases(0, 2.0))
+    fitted = SpreadBiases.fit(logits, values, spread)
+    kind, place = values[0], (spread[:, None] > fitted.edges[0]).sum(1)
+    prices = fitted.tables[1][0]
+    shared = prices.sum(0) / (len(prices) + 1)  # as the sum of all classes' conditions has it
+    for number, table in enumerate(prices):
+        for group in range(3):
+            chosen = (place == number) & (kind == group)
+            count = torch.bincount(values[1][chosen], minlength=prices.shape[-1])
+            expected = (logits[1][chosen] + table[group]).softmax(-1).sum(0)
+            own = table[group] - shared[group]
+            assert_close(expected + 2 * PRIOR_ORDERS * own, count.float(), atol=0.5, rtol=1e-3)
+
+
+def test_without_orders_there_is_no_bias():
+    nothing = torch.zeros(0, dtype=torch.int64)
+    fitted = SpreadBiases.fit([torch.zeros(0, k) for k in BINS], [nothing] * 4, nothing)
+    assert not any(table.any() for table in fitted.tables)
 
 
 def test_biases_that_drew_the_orders_at_each_spread_are_found_again():
@@ -51,19 +88,18 @@ def test_biases_that_drew_the_orders_at_each_spread_are_found_again():
     assert fitted.edges.tolist() == [[1, 2, 3]]
     for wanted, at in zip(truth, spreads, strict=True):
         found = fitted.given(torch.tensor([at]))
-        for one, other in zip(found.tables(), wanted.tables(), strict=True):
-            assert_close(centred(one), centred(other), atol=0.2, rtol=0)
+        for field in FIELDS:
+            assert_close(*(centred(getattr(biases, field)) for biases in (found, wanted)), atol=0.2, rtol=0)
 
 
-def test_a_spread_that_is_hardly_ever_met_has_the_biases_of_all():
-    logits, rare = random_logits(20_000), random_logits(3, seed=9)
-    values, other = drawn(logits, random_biases(3)), drawn(rare, random_biases(4))
-    spread = torch.cat([torch.ones(20_000), torch.full((3,), 5)]).long()
-    fitted = SpreadBiases.fit(joined(logits, rare), joined(values, other), spread)
-    shared = FieldBiases.fit(logits, values)
-    for at in (1, 5, 30):
-        for one, all_ in zip(fitted.given(torch.tensor([at])).tables(), shared.tables(), strict=True):
-            assert_close(one, all_, atol=0.3, rtol=0)
+def test_a_spread_that_was_hardly_met_goes_half_of_the_way_of_the_others():
+    logits, spread = random_logits(20_000), torch.ones(20_000, dtype=torch.int64)
+    values = drawn(logits, random_biases(3))
+    spread[:3] = 5
+    fitted = SpreadBiases.fit(logits, values, spread)
+    common, rare = (fitted.given(torch.tensor([at])) for at in (1, 5))
+    for field in FIELDS:
+        assert_close(getattr(rare, field), getattr(common, field) / 2, atol=0.15, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +121,7 @@ def test_each_book_has_its_own_classes():
     both = SpreadBiases.concatenate([one, other]).select(torch.tensor([1, 0, 1]))
     found = both.given(torch.tensor([17, 7, 7]))
     widest, narrowest = one.given(torch.tensor([7])), one.given(torch.tensor([0]))
-    for table, wide, narrow in zip(found.tables(), widest.tables(), narrowest.tables(), strict=True):
-        assert torch.equal(table, torch.cat([wide, wide, narrow]))
+    for field in FIELDS:
+        wide, narrow = (getattr(biases, field) for biases in (widest, narrowest))
+        assert torch.equal(getattr(found, field), torch.cat([wide, wide, narrow]))
     assert not torch.equal(widest.price, narrowest.price)

@@ -15,8 +15,6 @@ from mars_lmm.simulation.engine.coding import MarsRolloutCoding, OrderCoding
 from mars_lmm.simulation.starts.listing import list_starts
 from mars_lmm.tokenizers.coding import LEVEL_FEATURES
 
-FIELDS = ("type", "price", "size", "interval")
-
 
 @pytest.fixture(scope="module")
 def model():
@@ -51,9 +49,9 @@ def test_each_book_has_the_biases_of_its_start(small_set, model, coding):
         token, market = torch.from_numpy(start.token.astype(np.int64)), torch.from_numpy(start.market)
         expected = recent_biases(model, token, market, 200)
         assert torch.equal(found.edges[book], expected.edges[0])
-        for field in FIELDS:
-            assert torch.equal(getattr(found.classes, field)[book], getattr(expected.classes, field)[0])
-    assert not torch.equal(found.classes.type[0], found.classes.type[2])
+        for mine, wanted in zip(found.tables, expected.tables, strict=True):
+            assert torch.equal(mine[book], wanted[0])
+    assert not torch.equal(found.tables[0][0], found.tables[0][2])
 
 
 def test_orders_are_drawn_by_the_biases_of_the_spread_as_it_is(small_set, model, coding):
@@ -79,8 +77,7 @@ def test_orders_that_are_fitted_to_do_not_delay_the_first_start(small_set, codin
 def test_history_of_agents_alone_is_not_fitted_to(small_set, model, coding):
     real, other = starts_of(small_set, coding, 200)
     found = biases_of(model, coding, [real, replace(other, artificial=True)], 200)
-    assert found.classes.size[:2].all()
-    assert not any(getattr(found.classes, field)[2].any() for field in FIELDS)
+    assert all(table[:2].any() and not table[2].any() for table in found.tables)
 
 
 def test_a_model_may_stay_as_it_was_trained(small_set, model, coding):
