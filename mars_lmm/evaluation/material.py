@@ -221,14 +221,13 @@ def _check_settings(config: EvaluatedRollouts, folder: Path) -> None:
     made = {name: manifest[name] for name in _RECORDED if name in manifest}  # older simulations tell fewer
     made |= {f"sampling.{name}": value for name, value in manifest.get("sampling", {}).items()}
     made |= {"minutes": manifest["horizon_ns"] / NANOS_PER_MINUTE, "starts": len(manifest["starts"])}
+    made |= {"agents": manifest["agent_settings"]} if "agent_settings" in manifest else {}
     default = _settings(EvaluatedRollouts())
     differing = {
         name: value
         for name, value in _settings(config).items()
         if value != default[name] and value != made.get(name, value)
     }
-    if config.agents and list(config.agents) != manifest.get("agents", []):
-        differing["agents"], made["agents"] = list(config.agents), manifest.get("agents", [])
     if differing:
         asked = " ".join(f"simulation.{name}={value}" for name, value in differing.items())
         found = ", ".join(f"{name}={made[name]}" for name in differing)
@@ -236,7 +235,8 @@ def _check_settings(config: EvaluatedRollouts, folder: Path) -> None:
             f"{asked}: {folder} is finished and was made with {found}; remove it to simulate anew, or leave out what "
             "differs"
         )
-    absent = [text for text in config.at if not any(_is_at(start, Moment.parse(text)) for start in manifest["starts"])]
+    named = {text: Moment.parse(text) for text in config.at}
+    absent = [text for text, at in named.items() if not any(_is_at(start, at) for start in manifest["starts"])]
     if absent:
         raise ValueError(
             f"simulation.at: {folder} is finished and has no start at {', '.join(absent)}; remove it to simulate anew, "
@@ -254,6 +254,7 @@ def _settings(config: EvaluatedRollouts) -> dict[str, Any]:
     settings = {name: getattr(config, name) for name in _RECORDED}
     settings |= {f"sampling.{name}": value for name, value in vars(config.sampling).items()}
     settings["minutes"] = int(config.minutes * NANOS_PER_MINUTE) / NANOS_PER_MINUTE
-    if not (config.at or config.saved or config.warm_up):  # which add to their number
-        settings["starts"] = config.starts
+    settings["agents"] = config.agents
+    if not (config.saved or config.warm_up):  # which add to their number
+        settings["starts"] = config.starts + len(config.at)
     return settings

@@ -11,6 +11,9 @@ from mars_lmm.evaluation.material import Material
 from mars_lmm.evaluation.plain import dumps
 from mars_lmm.whole_files import write_text
 
+LAYOUT = 2
+"""Raised with whatever results hold, and how they are computed."""
+
 _IDENTITY = "identity"
 
 
@@ -45,10 +48,10 @@ class Results:
 
 
 def identity(material: Material) -> str:
-    """A hash that differs wherever a result would: of simulations, data, model, settings and version."""
+    """A hash that differs wherever a result would: of simulations, data, model, settings, version and layout."""
     config, known = material.config, material.known_set
     decides = {
-        "version": __version__,
+        "version": [__version__, LAYOUT],
         "simulations": material.run.simulated,
         "prepared": known.fingerprint if known else None,
         "checkpoint": _mark(material.checkpoint_path),

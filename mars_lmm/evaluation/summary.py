@@ -105,6 +105,7 @@ def _simulation(run: SimulationRun) -> dict:
         "orders_per_second": manifest["orders_per_second"],
         "seconds": manifest["seconds"],
         "rejected": sent["rejected"],
+        "rejected_interval": sent["interval"],
         "rejected_by_reason": sent["by_reason"],
         "ended": manifest["ended"],
     }

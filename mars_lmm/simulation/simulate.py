@@ -117,6 +117,7 @@ def _describe(scenario: Scenario, horizon: int, precision: str) -> dict[str, Any
         "horizon_ns": horizon,
         "rollouts": config.rollouts,
         "agents": [seat.name for seat in scenario.seats],
+        "agent_settings": config.agents,
         "background": [number for number, seat in enumerate(scenario.seats, 1) if seat.agent.background],
         "drawn": list(scenario.watched),
         "starts": [

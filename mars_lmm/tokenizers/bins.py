@@ -21,7 +21,7 @@ class QuantileBins:
     outliers fall into them. A bin that the fit had no use for has the largest integer as its edge and is never
     encoded to.
 
-    The rule follows the released MarS converters: a value that alone holds more than 1/num_bins of the data
+    The rule follows the released MarS converters: a value that alone holds more than 1/num_bins of what is cut
     gets a bin of its own, the rest is cut into bins of equal frequency, and decoding draws from the values seen
     in a bin. Three things are ours: `cuts` keep values of different meaning apart; a bin of many values is
     represented by its quantiles instead of its most common members, which leave the tails out; and `by_amount`
@@ -62,7 +62,7 @@ class QuantileBins:
             seed: Seed of the draw.
 
         Raises:
-            ValueError: There are no values.
+            ValueError: There are no values, or negative ones to be cut by amount.
         """
         values = np.asarray(values, dtype=np.int64).ravel()
         if len(values) == 0:
@@ -71,6 +71,8 @@ class QuantileBins:
             values = values[np.random.default_rng(seed).integers(0, len(values), MAX_FIT_VALUES)]
         distinct, counts = np.unique(values, return_counts=True)
         below = np.searchsorted(distinct, np.asarray(cuts, dtype=np.int64), side="right")
+        if by_amount and distinct[0] < 0:
+            raise ValueError(f"by_amount: {distinct[0]} is negative; cut such values by how often they come")
         mass = counts
         if by_amount and distinct[-1] > 0:
             amount = distinct.astype(np.float64) * counts

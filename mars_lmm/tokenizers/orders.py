@@ -140,7 +140,8 @@ class OrderTokenizer:
         """
         if data.get("version") != VERSION:
             raise ValueError(
-                f"tokenizer version {data.get('version')}, this program reads {VERSION}; prepare the data again"
+                f"tokenizer version {data.get('version')}, this program reads {VERSION}; prepare the data again, and "
+                "train on them"
             )
         bins = {name: QuantileBins.from_dict(data[name]) for name in data if name not in ("version", "takers_rest")}
         return cls(takers_rest=data["takers_rest"], **bins)

@@ -39,6 +39,9 @@ def write_simulation(folder, starts=6, rollouts=8, minutes=12, seed=0, orders_pe
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.concat_tables(replay), folder / "replay.parquet")
     rows = pa.concat_tables(simulated)
+    rejected = {"nothing_to_cancel": len(rows) // 90, "bad_price": len(rows) // 900}
+    share = np.bincount(np.arange(sum(rejected.values())) * 7 % starts, minlength=starts).tolist()
+    begins = [begin | {"rejected": count, "rejected_agents": 0} for begin, count in zip(begins, share, strict=True)]
     pq.write_table(rows, folder / "rollouts.parquet")
     manifest = {
         "symbol": "AAPL",
@@ -53,7 +56,7 @@ def write_simulation(folder, starts=6, rollouts=8, minutes=12, seed=0, orders_pe
         "orders": len(rows),
         "by_kind": {"model": {"limit": len(rows)}},
         "orders_per_second": 5_432.1,
-        "rejected": {"nothing_to_cancel": len(rows) // 90, "bad_price": len(rows) // 900},
+        "rejected": rejected,
         "ended": {"horizon": starts * rollouts, "orders": 0},
         "seconds": len(rows) / 5_432.1,
     }

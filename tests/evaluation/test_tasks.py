@@ -303,8 +303,9 @@ def test_another_checkpoint_that_is_asked_for_is_noted(with_checkpoint, tiny):
             {"sampling": SamplingConfig(top_p=0.9)},
             r"simulation\.sampling\.top_p=0\.9: .* made with sampling\.top_p=1\.0",
         ),
-        ({"agents": {"noise": {"agent": "noise"}}}, r"simulation\.agents=\['noise'\]: .* made with agents=\[\]"),
-        ({"at": ["SYN 10:00"]}, r"simulation\.at: .* has no start at SYN 10:00; remove it"),
+        ({"agents": {"noise": {"agent": "noise"}}}, r"simulation\.agents=\{'noise': .*\}: .* made with agents=\{\}"),
+        ({"starts": 4, "at": ["SYN 10:00"]}, r"simulation\.starts=5: .* made with starts=4"),
+        ({"starts": 3, "at": ["SYN 10:00"]}, r"simulation\.at: .* has no start at SYN 10:00; remove it"),
         (
             {"rollouts": 4, "recalibration": 0},
             r"simulation\.rollouts=4 simulation\.recalibration=0: .* rollouts=2, recalibration=4096; .*leave out",
@@ -321,7 +322,7 @@ def test_settings_that_fit_what_is_finished_are_accepted(finished, tmp_path):
     same = ROLLOUTS | {"recalibration": 4096, "cancels": "whole", "attention": "ring"}
     start = json.loads((folder / "simulation" / "simulation.json").read_text())["starts"][1]
     named = [str(Moment(start["symbol"], date, start["time_ns"])) for date in (None, start["date"])]
-    moments = {"starts": 3, "at": named}  # a manifest does not tell which starts were named
+    moments = {"starts": 2, "at": named}  # a manifest does not tell which starts were named
     for given in ({}, same, moments):
         scored(folder, task="facts", baselines=[], simulation=EvaluatedRollouts(**given))
     rewrite(folder, sampling=None, recalibration=None)  # as older versions wrote it
@@ -465,11 +466,21 @@ def test_a_symbol_in_which_the_market_is_silent_is_left_out(finished, monkeypatc
         two_symbols(finished[0], monkeypatch, real=(0, 1, 2, 3))
 
 
-def test_starts_that_overlap_are_one_group(finished, monkeypatch):
+def in_time(finished, begins, minutes):
+    """The finished run, as if its starts were at these minutes."""
     material = Material(settings(finished[0]), default_trainer(accelerator="cpu"))
-    assert len(material.real) == 4  # made before their ends are moved
-    for start in material.run.manifest["starts"]:
-        start["end_ns"] += 24 * 3600 * 10**9
+    assert len(material.real) == 4  # made before they are moved
+    for start, begin in zip(material.run.manifest["starts"], begins, strict=True):
+        start["time_ns"], start["end_ns"] = begin * 60 * 10**9, (begin + minutes) * 60 * 10**9
+    return material
+
+
+@pytest.mark.parametrize(
+    ("begins", "minutes", "groups", "blocks"),
+    [((0, 1, 2, 3), 9, [0, 0, 0, 0], 1), ((0, 2, 4, 6), 3, [0, 0, 0, 0], 2), ((0, 1, 9, 10), 3, [0, 0, 1, 1], 2)],
+)
+def test_starts_that_overlap_are_drawn_together(finished, monkeypatch, begins, minutes, groups, blocks):
+    material = in_time(finished, begins, minutes)
     given = []
     for name in ("two_sample_test", "sequence_divergence", "real_control"):
         monkeypatch.setattr(
@@ -477,8 +488,8 @@ def test_starts_that_overlap_are_one_group(finished, monkeypatch):
         )
     found = tasks.RUN["lob_bench"](material)
     assert len(given) == 1 + 2 * len(SOURCES)
-    assert all(group.tolist() == [0, 0, 0, 0] for group in given)
+    assert all(group.tolist() == groups for group in given)
     (symbol,) = found["symbols"].values()
-    assert (symbol["models"]["Simulation"]["starts"], symbol["floor"]) == (1, None)
-    assert np.isnan(found["summary"]["Simulation"]["l1"]["mean_low"])
-    assert any("4 starts overlap in time" in note for note in found["notes"])
+    assert symbol["models"]["Simulation"]["starts"] == blocks
+    assert (symbol["floor"] is None) == (blocks == 1) == np.isnan(found["summary"]["Simulation"]["l1"]["mean_low"])
+    assert any(f"some of the 4 starts overlap: LOB-Bench's intervals draw {blocks}" in n for n in found["notes"])

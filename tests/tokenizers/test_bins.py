@@ -73,15 +73,15 @@ def test_common_values_are_drawn_with_their_weights_and_rare_ones_by_quantiles()
     assert spread.values[0][MAX_SAMPLES // 2] == pytest.approx(250_000, rel=0.05)
 
 
-def waiting_times(generator):
-    """Of a busy and a quiet instrument, on a clock of 10 ms, in ns: half of the quiet one's orders come at once."""
+def waiting_times(generator, clock_ms=10):
+    """Of a busy and a quiet instrument, by the steps of a clock, in ns: half of the quiet one's orders come at once."""
     busy = generator.exponential(0.15, 90_000)
     quiet = np.where(generator.random(10_000) < 0.5, 0, generator.lognormal(1, 1.2, 10_000))
-    return (np.concatenate([busy, quiet]) * 100).astype(np.int64) * 10**7
+    return (np.concatenate([busy, quiet]) * 1000 / clock_ms).astype(np.int64) * clock_ms * 10**6
 
 
 def test_bins_of_few_distinct_values_keep_their_tails():
-    values = waiting_times(np.random.default_rng(0))
+    values = waiting_times(np.random.default_rng(0), clock_ms=50)
     bins = QuantileBins.fit(values, 16)
     weights = np.diff(bins.cumulative, axis=1, prepend=0)
     mean = (weights * bins.values).sum(axis=1)[bins.encode(values)].mean()
@@ -106,6 +106,11 @@ def test_bins_by_amount_partition_and_represent_themselves(values, num_bins):
     assert bins.num_bins == num_bins
     for index in np.unique(bins.encode(np.array(values))):
         assert (bins.encode(bins.values[index]) == index).all()
+
+
+def test_negative_amounts_are_an_error():
+    with pytest.raises(ValueError, match="by_amount: -7 is negative"):
+        QuantileBins.fit(np.array([-5, 5, -7, 9]), 4, by_amount=True)
 
 
 def test_no_values_is_an_error():

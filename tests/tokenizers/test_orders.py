@@ -7,6 +7,7 @@ from mars_lmm.market.book import empty_books
 from mars_lmm.market.cpu import VENUE
 from mars_lmm.market.exchange import Exchange
 from mars_lmm.tokenizers import observation as o
+from mars_lmm.tokenizers.bins import QuantileBins
 from mars_lmm.tokenizers.coding import NUM_DECODE_DRAWS, make_coding
 from mars_lmm.tokenizers.cpu import CODING
 from mars_lmm.tokenizers.orders import OrderTokenizer
@@ -20,6 +21,23 @@ def observed(synthetic_flow):
 @pytest.fixture(scope="module")
 def tokenizer(observed):
     return OrderTokenizer.fit(observed, takers_rest=True)
+
+
+def test_what_adds_up_is_cut_by_amount(tokenizer, observed):
+    cancels = observed[:, o.TYPE] == o.CANCEL_TYPE
+    sizes = observed[:, o.LEVELS :].reshape(-1, 2, 2, t.DEPTH)
+    fields = {
+        "price": (observed[~cancels, o.PLACE], {"cuts": (0, o.CROSSING - 1)}),
+        "size": (observed[:, o.SIZE], {"by_amount": True}),
+        "interval": (observed[:, o.INTERVAL], {"by_amount": True}),
+        "level_size": (sizes[:, :, 1][sizes[:, :, 0] >= 0], {"by_amount": True}),
+    }
+    for name, (values, settings) in fields.items():
+        bins = getattr(tokenizer, name)
+        count = bins.num_bins
+        np.testing.assert_array_equal(bins.edges, QuantileBins.fit(values, count, **settings).edges)
+        if "by_amount" in settings:
+            assert not np.array_equal(bins.edges, QuantileBins.fit(values, count).edges)
 
 
 def clock_of(bid, ask):

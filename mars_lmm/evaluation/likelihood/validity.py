@@ -16,46 +16,50 @@ def validity(run: SimulationRun, source: str = SIMULATION, seed: int = 0) -> dic
     """How many of a source's orders the exchange rejected: the model's, or those of the one agent in its stead.
 
     Args:
-        run: Its manifests count accepted orders by source and kind, and rejected ones by reason and by start.
+        run: Its manifests count rejected orders by start and by reason, and accepted ones by source.
         source: The simulated source.
         seed: Seed of the bootstrap.
 
     Returns:
-        `sent`, how many orders were sent; of these the shares `rejected`, None where none was sent, and `by_reason`,
-        the most frequent first; `interval`, `low` and `high` of the 95 % interval of the share over starts, NaN where
-        the simulation does not tell rejections by start; `published`, what another model is reported to come to.
+        `sent`, how many orders were sent after the run's starts; `rejected`, the share of these, None where none was
+        sent; `interval`, `low` and `high` of its 95 % interval over starts; `by_reason`, shares of all that the
+        simulation sent, starts that the run leaves out included, the most frequent first; `published`, what another
+        model is reported to come to. Older simulations tell nothing by start: the share is that of all starts then,
+        and the interval NaN.
     """
     manifest = run.simulated[source]
     agent = _in_the_models_stead(manifest)
-    accepted = sum(manifest["by_kind"][agent or MODEL_NAME].values())
-    rejected = manifest["rejected_agents"][agent] if agent else manifest["rejected"]
-    sent = accepted + sum(rejected.values())
+    reasons = manifest["rejected_agents"][agent] if agent else manifest["rejected"]
+    everything = sum(manifest["by_kind"][agent or MODEL_NAME].values()) + sum(reasons.values())
+    starts, key = manifest["starts"], "rejected_agents" if agent else "rejected"
+    if all(key in start for start in starts):
+        orders = run.orders[source]
+        rejected = np.array([start[key] for start in starts])
+        accepted = np.bincount(orders["start"][orders["source"] == bool(agent)], minlength=len(starts))
+        sent = int((accepted + rejected).sum())
+        found = _share([start["symbol"] for start in starts], rejected, accepted + rejected, seed)
+    else:
+        sent = everything
+        found = {"value": sum(reasons.values()) / sent if sent else None, "low": np.nan, "high": np.nan}
     return {
         "sent": sent,
-        "rejected": sum(rejected.values()) / sent if sent else None,
-        "interval": _interval(run, source, agent is not None, seed),
+        "rejected": found["value"] if sent else None,
+        "interval": {end: found[end] for end in ("low", "high")},
         "by_reason": {
-            reason: count / sent for reason, count in sorted(rejected.items(), key=lambda item: -item[1]) if sent
+            reason: count / everything for reason, count in sorted(reasons.items(), key=lambda item: -item[1]) if count
         },
         "published": PUBLISHED_REJECTED,
     }
 
 
 def _in_the_models_stead(manifest: dict) -> str | None:
-    if manifest["by_kind"][MODEL_NAME] or len(manifest.get("agents", [])) != 1:
-        return None
-    return manifest["agents"][0]
+    """The one agent, where the model sent nothing at all."""
+    sent = manifest["by_kind"][MODEL_NAME] or any(manifest["rejected"].values())
+    return None if sent or len(manifest.get("agents", [])) != 1 else manifest["agents"][0]
 
 
-def _interval(run: SimulationRun, source: str, by_agent: bool, seed: int) -> dict[str, float]:
-    """Starts are drawn within their symbols, and all orders counted together, as in the share itself."""
-    starts, orders = run.simulated[source]["starts"], run.orders[source]
-    key = "rejected_agents" if by_agent else "rejected"
-    if any(key not in start for start in starts):  # simulations of older versions
-        return {"low": np.nan, "high": np.nan}
-    rejected = np.array([start[key] for start in starts])
-    accepted = np.bincount(orders["start"][orders["source"] == int(by_agent)], minlength=len(starts))
-    drawn = Bootstrap([start["symbol"] for start in starts], seed)
+def _share(symbols: list[str], rejected: np.ndarray, sent: np.ndarray, seed: int) -> dict[str, float]:
+    """Of all orders together, from starts that are drawn within their symbols."""
+    drawn = Bootstrap(symbols, seed)
     with np.errstate(invalid="ignore"):
-        found = drawn.percentile(drawn.weights @ rejected / (drawn.weights @ (accepted + rejected)))
-    return {"low": found["low"], "high": found["high"]}
+        return drawn.percentile(drawn.weights @ rejected / (drawn.weights @ sent))

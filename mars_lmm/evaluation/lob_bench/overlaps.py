@@ -1,4 +1,4 @@
-"""Starts that share real messages, and so are one unit of the two-sample tests."""
+"""Starts that share real messages: which are one unit of a test, and which are drawn together."""
 
 from __future__ import annotations
 
@@ -44,6 +44,25 @@ def apart(starts: list[dict]) -> np.ndarray:
         if start["time_ns"] >= until.get(session, start["time_ns"]):
             chosen[at], until[session] = True, start["end_ns"]
     return chosen
+
+
+def blocks(starts: list[dict]) -> np.ndarray:
+    """Starts that are drawn together for intervals: each with the one of `apart` that is nearest in its session.
+
+    Blocks of a bootstrap may touch, unlike the units of a test: else starts that overlap in a chain would be one.
+
+    Args:
+        starts: As in `overlapping`.
+
+    Returns:
+        The block of each start, from 0, int64[S].
+    """
+    chosen = np.flatnonzero(apart(starts))
+    place = np.array([start["time_ns"] for start in starts])
+    session = np.unique([f"{start['date']} {start['symbol']}" for start in starts], return_inverse=True)[1]
+    distance = np.abs(place[:, None] - place[chosen]).astype(np.float64)
+    distance[session[:, None] != session[chosen]] = np.inf
+    return distance.argmin(axis=1)
 
 
 def groups_of(start: np.ndarray, group: np.ndarray | None) -> np.ndarray:

@@ -144,10 +144,18 @@ def _table7(found: dict) -> Verdict:
 
 
 def _rejected(evaluation: dict, likelihood: dict | None) -> Verdict:
-    share = evaluation["simulation"]["rejected"]
+    simulation = evaluation["simulation"]
+    share, interval = simulation["rejected"], simulation["rejected_interval"]
     link = "validity" if likelihood else "repeat"
     if share is None:
         return Verdict("Are its orders valid?", UNSURE, "It sent none.", link)
-    text = f"The exchange rejected {percent(share)} of them; MarketGPT reports {percent(PUBLISHED_REJECTED)}."
-    answer = YES if share < PUBLISHED_REJECTED else NO
+    text = (
+        f"The exchange rejected {with_span({'value': share} | interval, percent)} of them; MarketGPT reports "
+        f"{percent(PUBLISHED_REJECTED)}. 95 % interval over {simulation['starts']} starts."
+    )
+    low, high = interval["low"], interval["high"]
+    if high is None or simulation["starts"] < FEWEST_UNITS or low <= PUBLISHED_REJECTED <= high:
+        answer = UNSURE
+    else:
+        answer = YES if high < PUBLISHED_REJECTED else NO
     return Verdict("Are its orders valid?", answer, text, link)

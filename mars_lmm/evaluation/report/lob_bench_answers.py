@@ -28,7 +28,7 @@ def against_baselines(lob_bench: dict, baselines: list[str]) -> Verdict:
     if lob_bench.get("floor"):
         text += f"; the floor, replay against replay, {_both(lob_bench['floor'])}"
     rests = [of_symbol["models"][SIMULATION] for of_symbol in lob_bench["symbols"].values()]
-    text += f". 99 % intervals over {sum(report['starts'] for report in rests)} starts"
+    text += f". 99 % intervals over {sum(report['starts'] for report in rests)} starts apart in time"
     text += f" with {count(sum(report['sequences'] for report in rests))} rollouts."
     few = _few_starts(lob_bench)
     if few:
@@ -103,7 +103,7 @@ def _few_starts(lob_bench: dict) -> str:
     """Why intervals are worth nothing, if so."""
     fewest = min(of_symbol["models"][SIMULATION]["starts"] for of_symbol in lob_bench["symbols"].values())
     return (
-        f"{count(fewest)} starts are too few: intervals draw whole starts, and {FEWEST_UNITS} are the least."
+        f"{count(fewest)} starts apart in time are too few: intervals draw them, and {FEWEST_UNITS} are the least."
         if fewest < FEWEST_UNITS
         else ""
     )

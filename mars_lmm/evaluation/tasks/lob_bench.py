@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from mars_lmm.evaluation.config import BASELINES, TO_HALVE
+from mars_lmm.evaluation.config import BASELINES, TO_HALVE, EvaluateConfig
 from mars_lmm.evaluation.lob_bench.benchmark import benchmark
 from mars_lmm.evaluation.lob_bench.discriminator import real_control, two_sample_test
 from mars_lmm.evaluation.lob_bench.nearest_neighbours import sequence_divergence
-from mars_lmm.evaluation.lob_bench.overlaps import apart, overlapping
+from mars_lmm.evaluation.lob_bench.overlaps import apart, blocks, overlapping
 from mars_lmm.evaluation.lob_bench.ratios import ratio_interval
 from mars_lmm.evaluation.material import Material
 from mars_lmm.evaluation.sequences.sequences import Sequences
@@ -29,7 +29,7 @@ def run(material: Material) -> dict:
         - `symbols`: of each its `models`, what `benchmark` gives by source, how many `levels` of the book count, and
           the `floor`, replay against replay (see `_floor`). A symbol without a real message is left out.
         - `summary`: by source and distance the mean, median and IQM of all 24 scores, averaged over symbols.
-        - `floor`: the same of the floor; None where no symbol has two starts.
+        - `floor`: the same of the floor; None where no symbol has two starts apart.
         - `tests`: by source the `discriminator` and the `neighbours`, over the starts of all symbols.
         - `verdict`: see `verdict`.
         - `notes`: who sent no message where, and what that means for the numbers.
@@ -39,17 +39,17 @@ def run(material: Material) -> dict:
         ValueError: No symbol has a real message.
     """
     config, starts = material.config, material.run.manifest["starts"]
-    groups = overlapping(starts)
-    real = {symbol: _of(material, material.real, symbol, groups) for symbol in material.members}
+    drawn_as, away = blocks(starts), apart(starts)
+    real = {symbol: _of(material, material.real, symbol, drawn_as) for symbol in material.members}
     notes = [
         f"{symbol} is left out of LOB-Bench: no real message follows its starts."
         for symbol, sequences in real.items()
         if not len(sequences.time)
     ]
-    if groups.max() + 1 < len(starts):
+    if not away.all():
         notes.append(
-            f"Some of the {len(starts)} starts overlap in time, so that LOB-Bench's intervals draw groups of them: "
-            f"{groups.max() + 1} in all."
+            f"The minutes of some of the {len(starts)} starts overlap: LOB-Bench's intervals draw {away.sum()} blocks "
+            "of them, and the floor knows one start of each. Fewer starts, or fewer minutes, say as much."
         )
     real = {symbol: sequences for symbol, sequences in real.items() if len(sequences.time)}
     if not real:
@@ -58,19 +58,19 @@ def run(material: Material) -> dict:
         symbol: {
             "models": {},
             "levels": material.levels[symbol],
-            "floor": _floor(sequences, config.seed, config.replicates),
+            "floor": _floor(_of(material, material.real.select(away[material.real.start]), symbol, drawn_as), config),
         }
-        for symbol, sequences in real.items()
+        for symbol in real
     }
     fewest = min(material.levels.values())
     market = _cut(material.real, fewest)
-    market_apart = market.select(apart(starts))
+    groups, market_apart = overlapping(starts), market.select(away)
     control = real_control(market, config.seed, groups)
     tests, replicates = {}, {}
     for source in tqdm(material.run.simulated, desc="lob_bench", unit="source", leave=False):
         sequences = material.sequences(source)
         for symbol, entry in symbols.items():
-            rollouts = _of(material, sequences, symbol, groups)
+            rollouts = _of(material, sequences, symbol, drawn_as)
             if not len(rollouts.time):
                 notes.append(f"{source} sends no message from the starts of {symbol}: its L1 there is 1.")
             entry["models"] |= benchmark(real[symbol], {source: rollouts}, config.seed, config.replicates)["models"]
@@ -157,17 +157,21 @@ def over_symbols(summaries: list[dict]) -> dict:
     return result
 
 
-def _floor(real: Sequences, seed: int, replicates: int) -> dict | None:
+def _floor(real: Sequences, config: EvaluateConfig) -> dict | None:
     """Replay against replay: every other start against the rest, and the other way round.
+
+    Args:
+        real: Of starts that share no message.
+        config: Seed and replicates of the bootstrap.
 
     Returns:
         The scores and the summary, the means of both ways, and of the ends of their intervals; None of a single start.
     """
-    number = np.unique(real.start, return_inverse=True)[1]
-    halves = [real.select(number % 2 == parity) for parity in (0, 1)]
+    halves = [real.select(np.arange(len(real)) % 2 == parity) for parity in (0, 1)]
     if not all(len(half.time) for half in halves):
         return None
-    one, other = (benchmark(a, {"": b}, seed, replicates)["models"][""] for a, b in (halves, halves[::-1]))
+    settings = config.seed, config.replicates
+    one, other = (benchmark(a, {"": b}, *settings)["models"][""] for a, b in (halves, halves[::-1]))
     return {part: _mean(one[part], other[part]) for part in ("unconditional", "conditional", "summary")}
 
 
@@ -178,11 +182,11 @@ def _mean(one: dict | float, other: dict | float) -> dict | float:
     return {key: _mean(one[key], other[key]) for key in one if not key.startswith("note_")}
 
 
-def _of(material: Material, sequences: Sequences, symbol: str, groups: np.ndarray) -> Sequences:
-    """The sequences of a symbol, with the levels of the book that count; starts that overlap are one."""
+def _of(material: Material, sequences: Sequences, symbol: str, drawn_as: np.ndarray) -> Sequences:
+    """The sequences of a symbol, with the levels of the book that count, and blocks in place of starts."""
     chosen = np.isin(sequences.start, material.members[symbol])
     found = _cut(sequences if chosen.all() else sequences.select(chosen), material.levels[symbol])
-    return replace(found, start=groups[found.start])
+    return replace(found, start=drawn_as[found.start])
 
 
 def _cut(sequences: Sequences, levels: int) -> Sequences:

@@ -8,7 +8,7 @@ from sequence_laws import make_sequences
 
 from mars_lmm.evaluation.lob_bench.discriminator import two_sample_test
 from mars_lmm.evaluation.lob_bench.nearest_neighbours import sequence_divergence
-from mars_lmm.evaluation.lob_bench.overlaps import apart, groups_of, overlapping
+from mars_lmm.evaluation.lob_bench.overlaps import apart, blocks, groups_of, overlapping
 
 TESTS = {"auc": two_sample_test, "divergence": sequence_divergence}
 
@@ -34,6 +34,14 @@ def test_groups_are_of_one_session_and_joined_through_others():
 def test_starts_that_are_apart():
     starts = [start(10, 20), start(18, 30), start(20, 32), start(18, 30, symbol="MSFT"), start(0, 90)]
     assert apart(starts).tolist() == [True, False, True, True, False]
+
+
+def test_blocks_are_of_one_session_and_as_many_as_are_apart():
+    chain = [start(at, at + 10) for at in range(0, 180, 9)]  # each overlaps the next
+    found = blocks([*chain, start(5, 15, symbol="MSFT"), start(9, 19, symbol="MSFT")])
+    assert set(overlapping(chain)) == {0}
+    assert found[:20].tolist() == [at // 2 for at in range(20)]
+    assert found[20:].tolist() == [10, 10]
 
 
 def test_groups_of_some_starts_have_no_gaps():

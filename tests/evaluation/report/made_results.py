@@ -69,6 +69,7 @@ def _evaluation(run, training, curves):
             "minutes": manifest["horizon_ns"] / 60e9,
             "replay_orders": 4321,
             "rejected": sent["rejected"],
+            "rejected_interval": sent["interval"],
             "rejected_by_reason": sent["by_reason"],
         },
         "sources": {source: {"rollouts": manifest["rollouts"], "orders": manifest["orders"]} for source in SOURCES},

@@ -211,11 +211,32 @@ def test_calibration_is_judged_by_three_tests_and_enough_starts(results, starts,
 
 def test_a_model_that_sent_no_order_is_not_judged_by_it(results):
     evaluation, facts, lob_bench, table7, likelihood = copy.deepcopy(results)
-    evaluation["simulation"] |= {"rejected": None, "rejected_by_reason": {}}
+    nothing = {"low": None, "high": None}
+    evaluation["simulation"] |= {"rejected": None, "rejected_interval": nothing, "rejected_by_reason": {}}
     likelihood["validity"]["Simulation"] |= {"sent": 0, "rejected": None, "by_reason": {}}
     results = evaluation, facts, lob_bench, table7, likelihood
     assert answers(results)["validity"].answer == "cannot tell"
     assert "It sent none." in Page(render(*results, draw(*results))).text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "starts", "answer"),
+    [(0.0, 0.02, 6, "yes"), (0.0, 0.02, 5, "cannot tell"), (0.07, 0.09, 6, "cannot tell"), (0.09, 0.2, 6, "no")],
+)
+def test_whether_orders_are_valid_is_decided_by_the_interval(results, low, high, starts, answer):
+    evaluation, *others = copy.deepcopy(results)
+    share = {"rejected": (low + high) / 2, "rejected_interval": {"low": low, "high": high}, "starts": starts}
+    evaluation["simulation"] |= share
+    assert answers((evaluation, *others))["validity"].answer == answer
+    evaluation["simulation"]["rejected_interval"] = {"low": None, "high": None}
+    assert answers((evaluation, *others))["validity"].answer == "cannot tell"
+
+
+def test_the_share_of_rejections_stands_beside_its_interval(results, figures):
+    found = results[-1]["validity"]["Simulation"]
+    told = f"{percent(found['interval']['low'])} to {percent(found['interval']['high'])}"
+    page = render(*results, figures)
+    assert page.count(told) == 4  # in the verdict, in the table of the run, and of both sources in that of validity
 
 
 def test_the_page_tells_who_was_silent_and_which_starts_overlap(results, figures):
@@ -254,7 +275,7 @@ def test_means_over_symbols():
 def test_too_few_data_are_said_to_be(tmp_path):
     results = made_results(tmp_path, starts=2, rollouts=1, minutes=1, messages=40, symbols=("AAPL",))
     page = Page(render(*results, draw(*results)))
-    assert "2 starts are too few" in page.text
+    assert "2 starts apart in time are too few" in page.text
     assert {verdict.answer for link, verdict in answers(results).items() if link in ("facts", "order-flow")} == {
         "cannot tell"
     }
