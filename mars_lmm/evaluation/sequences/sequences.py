@@ -21,7 +21,8 @@ class Sequences:
 
     Attributes:
         offsets: int64[S + 1]; sequence s holds the rows offsets[s] to offsets[s + 1].
-        start: int64[S], the start that each sequence continues. Sequences of one start are not independent.
+        start: int64[S], the start that each sequence continues, or the block of starts that are drawn together.
+            Sequences of one are not independent.
         time: int64[N], nanoseconds since midnight.
         type: int8[N], NEW to HALT.
         order_id: int64[N], unique within a sequence and its past.

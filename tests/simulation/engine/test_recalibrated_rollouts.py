@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from mars_lmm.models import OrderModel, OrderModelConfig
-from mars_lmm.models.recalibration import recent_biases
+from mars_lmm.models.recalibration import recent_biases, spread_of
 from mars_lmm.models.sampling import Sampling
+from mars_lmm.models.spread_biases import SpreadBiases
 from mars_lmm.simulation.config import RolloutConfig
 from mars_lmm.simulation.engine.build import make_engine
 from mars_lmm.simulation.engine.coding import MarsRolloutCoding, OrderCoding
@@ -65,6 +66,22 @@ def test_orders_are_drawn_by_the_biases_of_the_spread_as_it_is(small_set, model,
         drawn.append(forecaster.sample(uniform, market))
         assert torch.equal(drawn[-1], model.sample(forecaster.reader.hidden, uniform, sampling))
     assert not torch.equal(*drawn)
+
+
+def test_each_step_knows_the_spread_of_every_book(small_set, model, coding, monkeypatch):
+    engine = engine_of(model, coding, starts_of(small_set, coding, 200), 200, [0, 1, 0])
+    given, met = SpreadBiases.given, []
+
+    def noted(biases, spread):
+        assert torch.equal(spread, spread_of(model, engine.batch.market.market))
+        met.append(tuple(spread.tolist()))
+        return given(biases, spread)
+
+    monkeypatch.setattr(SpreadBiases, "given", noted)
+    for _ in range(5):
+        engine.step()
+    assert len(set(met)) > 1
+    assert len({spread for spreads in met for spread in spreads}) > 1
 
 
 def test_orders_that_are_fitted_to_do_not_delay_the_first_start(small_set, coding):
