@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mars_lmm.evaluation.config import TO_HALVE
-from mars_lmm.evaluation.facts.bootstrap import FEWEST_UNITS
+from mars_lmm.evaluation.facts.bootstrap import FEWEST_UNITS, START
 from mars_lmm.evaluation.facts.rules import ABSENT, CANNOT_TELL, FEWEST_UNITS_TO_EXCLUDE, PRESENT
 from mars_lmm.evaluation.likelihood.validity import PUBLISHED_REJECTED
 from mars_lmm.evaluation.report.filters import count, number, p_value, percent, with_span
@@ -53,12 +53,12 @@ def _facts(found: dict, question: str, link: str) -> Verdict:
         for verdict in (ABSENT, CANNOT_TELL)
     }
     rivals = [f"{name} {agreed}" for name, agreed in comparison["agreed"].items() if name != SIMULATION]
-    units = f"{rests['units']} {rests['unit']}s per symbol"
+    units = f"{rests['units']} {rests['unit']}s" + (" per symbol" if rests["unit"] == START else "")
     if rests["units"] < FEWEST_UNITS:
         return Verdict(question, UNSURE, f"{units} are too few to judge any; {FEWEST_UNITS} are the least.", link)
     if not shown:
         text = (
-            f"The replay clearly shows none of the {len(rows)} in {units} of one path each, so there is nothing yet to "
+            f"The replay clearly shows none of the {len(rows)} in {units}, so there is nothing yet to "
             "agree on. Simulate more, or longer, starts."
         )
         return Verdict(question, UNSURE, text, link)
