@@ -177,7 +177,7 @@ def test_an_exchange_that_takes_nothing_of_the_model_ends_the_rollout(engine_of,
     engine.forecaster.sampling = Sampling.build(
         SamplingConfig(forbid={"type": ["cancel"]}), engine.forecaster.model.bins
     )
-    list(engine.run(200))
+    list(engine.run(3000))
     assert ends(engine) == ["refused"]
 
 

@@ -109,7 +109,7 @@ def test_models_go_on_from_it(coding):
     start = gamble(coding)
     seats = [SeatPlan("gambler", Gambler())]
     engine = make_engine(RolloutConfig(), small_model(), coding, [start], np.zeros(2, int), np.arange(2), 5000, seats)
-    engine.progress[:, c.END_TIME] = start.end_time(MINUTE)
+    engine.progress[:, c.END_TIME] = start.end_time(3 * MINUTE)
     rows = np.concatenate([chunk.rows for chunk in engine.run()])
     assert [c.ENDS[reason] for reason in engine.progress[:, c.END].tolist()] == ["horizon", "horizon"]
     for b in range(2):
