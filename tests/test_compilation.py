@@ -114,5 +114,6 @@ print(*(len(kernel.stats.cache_misses) for kernel in STEP))
 def test_the_next_process_finds_the_exchange():
     """In the package's own folder, where other tests need that code too: from nothing, it takes half a minute."""
     run = partial(subprocess.run, [sys.executable, "-c", SCRIPT], check=True, capture_output=True)
-    assert run().stdout in (b"1 1\n", b"0 0\n")
+    # Another test's process may have kept one of the two kernels by now, and not yet the other.
+    assert set(run().stdout.split()) <= {b"0", b"1"}
     assert run().stdout == b"0 0\n"

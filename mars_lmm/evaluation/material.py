@@ -221,7 +221,8 @@ def _check_settings(config: EvaluatedRollouts, folder: Path) -> None:
     made = {name: manifest[name] for name in _RECORDED if name in manifest}  # older simulations tell fewer
     made |= {f"sampling.{name}": value for name, value in manifest.get("sampling", {}).items()}
     made |= {"minutes": manifest["horizon_ns"] / NANOS_PER_MINUTE, "starts": len(manifest["starts"])}
-    made |= {"agents": manifest["agent_settings"]} if "agent_settings" in manifest else {}
+    if "agent_settings" in manifest:
+        made["agents"] = manifest["agent_settings"]
     default = _settings(EvaluatedRollouts())
     differing = {
         name: value
